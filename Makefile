@@ -1,0 +1,62 @@
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help run build test lint fixtures model openapi clean
+.PHONY: tools tools-test rust-tools onnxruntime python
+
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
+
+run: onnxruntime ## Build and serve on http://127.0.0.1:5000
+	cargo run --release --locked -- serve
+
+build: tools ## Build target/release/relance
+	cargo build --release --locked
+
+test: onnxruntime python tools-test ## Run the Rust and Python tests
+	cargo test --release --locked --no-fail-fast
+	.venv/bin/python -m pytest models/training tests -q
+
+# clippy checks the release profile, so that the C libraries are compiled once for
+# the build, the tests and the lint. The advisories need a database from the
+# network and are checked where that can be reached: cargo deny check advisories.
+lint: tools rust-tools ## Check formatting, code, licences and dependencies
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo deny --locked check licenses bans sources
+	cargo machete
+
+fixtures: python ## Make the test pictures and models again
+	.venv/bin/python tests/fixtures/make_pictures.py
+	.venv/bin/python tests/fixtures/make_exports.py
+
+model: python ## Draw the training pictures, train the model and export it
+	.venv/bin/python models/training/pictures.py
+	.venv/bin/python models/training/train.py
+	.venv/bin/python models/training/export.py
+
+# Through another file, so that a failure leaves the old description whole.
+openapi: tools ## Write openapi/openapi.json
+	cargo run --release --locked --quiet -- openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+clean: ## Remove everything that was built or fetched, except .tools
+	rm -rf target lib .venv
+
+# What the targets above need. Each is quick when there is nothing to do. They wait
+# for one another because only one apt-get can run at a time and because pip and
+# the compilers come from `tools`.
+tools:
+	@scripts/install-tools build
+
+tools-test: tools
+	@scripts/install-tools test
+
+rust-tools: tools
+	@scripts/install-tools cargo-deny cargo-machete
+
+onnxruntime: tools
+	@scripts/fetch-onnxruntime
+
+python: tools
+	@scripts/install-tools python

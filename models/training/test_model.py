@@ -1,0 +1,109 @@
+"""Our network against the original, and the exported file against both."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false")
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from export import export, open_session
+from model import Classifier, load_ultralytics_state_dict
+
+YOLO = pytest.importorskip("ultralytics").YOLO
+
+NAMES = ["aberta", "fechada"]
+
+
+def randomise(network: nn.Module) -> None:
+    """Gives every batch normalisation statistics that change its output."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.3, 2.0)
+            nn.init.uniform_(module.weight, 0.7, 1.6)
+            nn.init.normal_(module.bias, 0, 0.3)
+
+
+def pair(scale: str, seed: int = 0) -> tuple[nn.Module, Classifier]:
+    """The original with random weights and ours with the same."""
+    torch.manual_seed(seed)
+    theirs = YOLO(f"yolov8{scale}-cls.yaml").model.eval()
+    randomise(theirs)
+    classes = theirs.model[-1].linear.out_features
+    ours = Classifier(scale, classes).eval()
+    (eps,) = {m.eps for m in theirs.modules() if isinstance(m, nn.BatchNorm2d)}
+    load_ultralytics_state_dict(ours, theirs.state_dict(), norm_eps=eps)
+    return theirs, ours
+
+
+@pytest.mark.parametrize("scale", ["n", "s"])
+@pytest.mark.parametrize("size", [64, 224])
+def test_same_answers(scale: str, size: int) -> None:
+    theirs, ours = pair(scale)
+    pictures = torch.rand(3, 3, size, size)
+    with torch.inference_mode():
+        probabilities, logits = theirs(pictures)
+        assert (ours(pictures) - logits).abs().max() <= 1e-5
+        assert (ours.probabilities(pictures) - probabilities).abs().max() <= 1e-5
+        assert logits.std(dim=0).max() > 1e-3, "the pictures must make a difference"
+        assert (ours.fuse().probabilities(pictures) - probabilities).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("scale", ["n", "s", "m", "l", "x"])
+def test_same_number_of_parameters(scale: str) -> None:
+    theirs = YOLO(f"yolov8{scale}-cls.yaml").model
+    ours = Classifier(scale, 1000)
+    count = sum(value.numel() for value in ours.parameters())
+    assert count == sum(value.numel() for value in theirs.parameters())
+
+
+def test_our_own_norms() -> None:
+    norms = {(m.eps, m.momentum) for m in Classifier().modules() if isinstance(m, nn.BatchNorm2d)}
+    assert norms == {(1e-3, 0.03)}
+
+
+def test_exported_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reference = onnx.load(YOLO("yolov8n-cls.yaml").export(format="onnx", imgsz=224, simplify=False))
+    torch.manual_seed(1)
+    model = Classifier("n", len(NAMES)).eval()
+    randomise(model)
+    pictures = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model.probabilities(pictures).numpy()
+    path = tmp_path / "ours.onnx"
+    export(model, NAMES, 224, path)
+
+    graph = onnx.load(path, load_external_data=False)
+    props = {prop.key: prop.value for prop in graph.metadata_props}
+    original = {prop.key: prop.value for prop in reference.metadata_props}
+    assert list(props) == list(original)
+    for key in ("task", "stride", "batch", "imgsz", "channels", "head", "end2end"):
+        assert props[key] == original[key]
+    assert set(ast.literal_eval(props["args"])) == set(ast.literal_eval(original["args"]))
+    assert ast.literal_eval(props["names"]) == {0: "aberta", 1: "fechada"}
+    assert props["license"] == "MIT OR Apache-2.0"
+    assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
+    assert not any(tensor.external_data for tensor in graph.graph.initializer)
+
+    session = open_session(path)
+    (entry,), (output,) = session.get_inputs(), session.get_outputs()
+    assert (entry.name, entry.shape, entry.type) == ("images", [1, 3, 224, 224], "tensor(float)")
+    assert (output.name, output.shape) == ("output0", [1, 2])
+    (answer,) = session.run(None, {"images": pictures.numpy()})
+    assert abs(answer - expected).max() <= 1e-5
+
+
+def test_shipped_file_loads() -> None:
+    path = Path(__file__).parent.parent / "bottle.onnx"
+    if not path.exists():
+        pytest.skip("not exported yet")
+    (answer,) = open_session(path).run(None, {"images": torch.rand(1, 3, 224, 224).numpy()})
+    assert abs(answer.sum() - 1) < 1e-5

@@ -1,0 +1,94 @@
+//! Results by model and picture.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache as Moka;
+
+use crate::classification::{Classification, ResultKey, Score};
+
+/// A bounded cache of results in memory.
+pub struct Cache {
+    results: Moka<ResultKey, Arc<Classification>>,
+}
+
+/// Bookkeeping per entry, beside its scores: key, entry, map and queue nodes.
+const ENTRY_BYTES: usize = 300;
+
+impl Cache {
+    /// A cache of at most about `bytes` bytes whose entries live for `ttl`; 0 bytes keeps nothing.
+    pub fn new(bytes: u64, ttl: Duration) -> Self {
+        let weigh = |_: &ResultKey, result: &Arc<Classification>| {
+            let size = ENTRY_BYTES + size_of::<Score>() * result.ranking.len();
+            u32::try_from(size).unwrap_or(u32::MAX)
+        };
+        Self { results: Moka::builder().max_capacity(bytes).weigher(weigh).time_to_live(ttl).build() }
+    }
+
+    /// The result for `key`, if it is known.
+    pub fn get(&self, key: &ResultKey) -> Option<Arc<Classification>> {
+        self.results.get(key)
+    }
+
+    /// Remembers a result.
+    pub fn insert(&self, key: ResultKey, result: Arc<Classification>) {
+        self.results.insert(key, result);
+    }
+
+    /// Results held; approximate while the cache is being written to.
+    pub fn len(&self) -> u64 {
+        self.results.entry_count()
+    }
+
+    /// Whether nothing is held; approximate as [`Cache::len`].
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Format, PictureInfo};
+
+    fn result() -> Arc<Classification> {
+        let picture = PictureInfo { format: Format::Png, width: 1, height: 1 };
+        Arc::new(Classification::new(picture, &[0.25, 0.75]))
+    }
+
+    fn key(n: u32) -> ResultKey {
+        let mut picture = [0; 32];
+        picture[..4].copy_from_slice(&n.to_be_bytes());
+        ResultKey { model: [0; 32], picture }
+    }
+
+    #[test]
+    fn is_bounded_by_bytes() {
+        let cache = Cache::new(100_000, Duration::from_secs(60));
+        for n in 0..10_000 {
+            cache.insert(key(n), result());
+        }
+        cache.results.run_pending_tasks();
+        assert!(cache.len() > 100 && cache.len() <= 100_000 / ENTRY_BYTES as u64, "{}", cache.len());
+    }
+
+    #[test]
+    fn tells_models_apart_and_keeps_nothing_at_zero_bytes() {
+        let cache = Cache::new(1 << 20, Duration::from_secs(60));
+        cache.insert(key(1), result());
+        assert!(cache.get(&key(1)).is_some());
+        assert!(cache.get(&ResultKey { model: [1; 32], ..key(1) }).is_none());
+        let off = Cache::new(0, Duration::from_secs(60));
+        off.insert(key(1), result());
+        off.results.run_pending_tasks();
+        assert!(off.is_empty());
+    }
+
+    #[test]
+    fn entries_expire() {
+        let cache = Cache::new(1 << 20, Duration::from_millis(20));
+        cache.insert(key(1), result());
+        std::thread::sleep(Duration::from_millis(40));
+        assert!(cache.get(&key(1)).is_none());
+    }
+}

@@ -1,0 +1,49 @@
+//! What a model says of one picture.
+
+use crate::image::PictureInfo;
+use crate::model::ModelDigest;
+
+/// SHA-256 of a picture's bytes as they were sent.
+pub type PictureDigest = [u8; 32];
+
+/// What a result is known by: the same picture under the same model gives the same result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResultKey {
+    /// SHA-256 of the model file.
+    pub model: ModelDigest,
+    /// SHA-256 of the picture.
+    pub picture: PictureDigest,
+}
+
+/// The result of one inference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification {
+    /// The picture it is about.
+    pub picture: PictureInfo,
+    /// Every class with its probability, most likely first.
+    pub ranking: Box<[Score]>,
+}
+
+/// A class and its probability.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Class index.
+    pub index: u32,
+    /// Probability, 0 to 1.
+    pub confidence: f32,
+}
+
+impl Classification {
+    /// Ranks `probabilities`; equal ones stay in class order.
+    pub fn new(picture: PictureInfo, probabilities: &[f32]) -> Self {
+        let scores = (0..).zip(probabilities).map(|(index, &confidence)| Score { index, confidence });
+        let mut ranking: Box<[Score]> = scores.collect();
+        ranking.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        Self { picture, ranking }
+    }
+
+    /// The most likely class.
+    pub fn best(&self) -> Option<Score> {
+        self.ranking.first().copied()
+    }
+}

@@ -1,0 +1,11 @@
+//! What the program can do.
+
+pub mod healthcheck;
+pub mod key;
+pub mod serve;
+
+/// Prints the OpenAPI description as JSON.
+pub fn openapi() -> anyhow::Result<()> {
+    println!("{}", relance::http::openapi().to_pretty_json()?);
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! `relance serve`.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use relance::cache::Cache;
+use relance::http::{self, App};
+use relance::journal::Journal;
+use relance::model::{self, Runtime};
+use relance::records::Reader;
+use relance::service::{Config, Lifecycle, Parts, Service};
+use relance::settings::Settings;
+use relance::uploads::Uploads;
+use relance::{image, locate, telemetry};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Serves until a signal asks for the end.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    let settings = settings.validated()?;
+    telemetry::init_logs(&settings.operation)?;
+    let metrics = telemetry::init_metrics()?;
+    let start = Instant::now();
+    let lock = claim(&settings.storage.data_dir)?;
+    let service = build(&settings)?;
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let outcome = runtime.block_on(serve(&settings, service, metrics, start));
+    // What still runs has had its time.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(lock);
+    outcome
+}
+
+fn build(settings: &Settings) -> anyhow::Result<Service> {
+    let runtime = Runtime::load(settings.model.onnxruntime.as_deref())?;
+    let path = locate::find(&settings.model.model).unwrap_or_else(|| settings.model.model.clone());
+    let loaded = model::load(&runtime, &path, settings.model.labels.as_deref(), settings.workers())?;
+    let storage = &settings.storage;
+    let database = storage.data_dir.join("relance.db");
+    let ttl = Duration::from_secs(settings.cache.cache_ttl_seconds);
+    let parts = Parts {
+        loaded,
+        cache: Cache::new(settings.cache.cache_bytes, ttl),
+        journal: Journal::start(database.clone(), storage.data_fsync)?,
+        records: Reader::new(database),
+        uploads: Uploads::new(storage.data_dir.join("pictures"), storage.data_fsync),
+    };
+    let config = Config {
+        limits: image::Limits { max_pixels: settings.limits.max_pixels },
+        max_queue: Duration::from_millis(settings.limits.max_queue_ms),
+        record_ip: storage.record_ip,
+        instance: settings.instance_name(),
+    };
+    Ok(Service::start(config, parts)?)
+}
+
+// Two writers of one folder would each take the other's unfinished files for leftovers.
+fn claim(dir: &Path) -> anyhow::Result<Option<File>> {
+    let path: PathBuf = dir.join("lock");
+    let opened = fs::create_dir_all(dir)
+        .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+    let file = match opened {
+        Ok(file) => file,
+        // Space may come back; until then answers cannot be recorded, and requests are told so.
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem) => {
+            tracing::error!("DATA_DIR {} cannot be written: {error}", dir.display());
+            return Ok(None);
+        }
+        Err(error) => bail!("DATA_DIR {} cannot be used: {error}", dir.display()),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            bail!("DATA_DIR {} is in use by another instance; give each its own", dir.display())
+        }
+        Err(TryLockError::Error(error)) => bail!("DATA_DIR {} cannot be locked: {error}", dir.display()),
+    }
+}
+
+async fn serve(
+    settings: &Settings,
+    service: Service,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    start: Instant,
+) -> anyhow::Result<()> {
+    let address = SocketAddr::new(settings.listen.host, settings.listen.port);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let lifecycle = Arc::new(Lifecycle::default());
+    let app = App::new(settings, service, Arc::clone(&lifecycle), metrics.clone());
+    tokio::spawn(upkeep(metrics));
+    let model = app.service().model();
+    tracing::info!(
+        model = %format!("{}@{}", model.name, model.version),
+        classes = model.labels.len(),
+        workers = app.service().workers(),
+        data = %settings.storage.data_dir.display(),
+        started_ms = start.elapsed().as_millis() as u64,
+        "ready on http://{address}"
+    );
+    lifecycle.ready();
+
+    let stop = CancellationToken::new();
+    let grace = Duration::from_millis(settings.operation.shutdown_timeout_ms);
+    let serving = tokio::spawn(http::serve(listener, http::router(Arc::clone(&app)), stop.clone(), grace));
+    let delay = Duration::from_millis(settings.operation.drain_delay_ms);
+    drain_on_signal(&lifecycle, delay).await?;
+    stop.cancel();
+    let finished = tokio::select! {
+        finished = serving => finished?,
+        // A second signal means now.
+        () = any_signal()? => false,
+    };
+    if !finished {
+        tracing::warn!("requests in flight were cut off");
+    }
+    tokio::task::spawn_blocking(move || app.service().stop()).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Returns when no more connections should be accepted.
+///
+/// SIGTERM comes from platforms, which go on sending traffic until they have seen that readiness fails; SIGINT
+/// comes from people, who don't want to wait.
+async fn drain_on_signal(lifecycle: &Lifecycle, delay: Duration) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = interrupt.recv() => lifecycle.drain(),
+        _ = terminate.recv() => {
+            lifecycle.drain();
+            tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = any_signal()? => {}
+            }
+        }
+    }
+    tracing::info!("finishing the requests in flight");
+    Ok(())
+}
+
+fn any_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+// The recorder keeps raw samples until it is asked to fold them into the histograms.
+async fn upkeep(metrics: metrics_exporter_prometheus::PrometheusHandle) {
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tick.tick().await;
+        metrics.run_upkeep();
+    }
+}

@@ -1,0 +1,36 @@
+//! OpenAPI description of the whole API.
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "relance",
+        description = "Serves YOLO image classifiers. Errors are problem details (RFC 9457) with a stable `type`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/")),
+    tags(
+        (name = "predict", description = "Classify pictures"),
+        (name = "requests", description = "Read back what was answered"),
+        (name = "models", description = "What answers"),
+        (name = "health", description = "Probes; never need credentials"),
+        (name = "operation", description = "For those who run it"),
+    ),
+    security((), ("basic" = []), ("apiKey" = [])),
+    modifiers(&Schemes),
+)]
+pub(super) struct ApiDoc;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Default::default);
+        let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        let key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
+    }
+}

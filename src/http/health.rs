@@ -1,0 +1,77 @@
+//! Health: alive, and ready for traffic.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use crate::service::Stage;
+
+/// The process answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Whether traffic should be sent here.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// `ready`, `starting` or `draining`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// Name of this instance.
+    instance: String,
+    /// Version of the program.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// The model, as name@version.
+    #[schema(example = "bottle@3f1c9a7be042")]
+    model: String,
+    /// `ok`, or why records cannot be written; does not make an instance unready, since a restart would
+    /// not help.
+    #[schema(example = "ok")]
+    storage: String,
+}
+
+/// Is the process alive
+#[utoipa::path(get, path = "/health", tag = "health", security(()),
+    responses((status = 200, description = "It is", body = Health)))]
+pub(super) async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Is the process alive (for liveness probes)
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()),
+    responses((status = 200, description = "It is", body = Health)))]
+pub(super) async fn live() -> Json<Health> {
+    health().await
+}
+
+/// Should traffic be sent here (for readiness probes)
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+    responses(
+        (status = 200, description = "The model is warm", body = Readiness),
+        (status = 503, description = "Starting or shutting down", body = Readiness),
+    ))]
+pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let (code, status) = match app.lifecycle.stage() {
+        Stage::Ready => (StatusCode::OK, "ready"),
+        Stage::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Stage::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    let model = app.service.model();
+    let readiness = Readiness {
+        status,
+        instance: app.served_by.to_str().unwrap_or_default().to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+        model: format!("{}@{}", model.name, model.version),
+        storage: app.service.storage_fault().unwrap_or_else(|| "ok".into()),
+    };
+    (code, Json(readiness))
+}

@@ -1,0 +1,144 @@
+//! Errors as RFC 9457 problem details.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::image::ImageError;
+use crate::service::Refusal;
+
+/// An error answer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Stable name of the kind of problem.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:relance:problem:unsupported-picture")]
+    kind: String,
+    /// The kind in words.
+    #[schema(example = "Not a supported picture")]
+    title: &'static str,
+    /// HTTP status.
+    #[schema(example = 415)]
+    status: u16,
+    /// What is wrong with this request, and what is accepted.
+    detail: String,
+    /// Same as `detail`, where clients of older services look for it.
+    error: String,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $status:ident, $slug:literal, $title:literal;)*) => {
+        /// Every kind of problem with its status, stable name and title.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $variant),* }
+
+        impl Kind {
+            fn parts(self) -> (StatusCode, &'static str, &'static str) {
+                match self { $(Self::$variant => (StatusCode::$status, $slug, $title)),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A parameter is wrong.
+    BadParameter = BAD_REQUEST, "bad-parameter", "Bad parameter";
+    /// There are no bytes to classify.
+    EmptyBody = BAD_REQUEST, "empty-body", "Empty body";
+    /// No field `image` or `file`.
+    MissingField = BAD_REQUEST, "missing-field", "Missing field";
+    /// More than one picture.
+    SeveralPictures = BAD_REQUEST, "several-pictures", "Several pictures in one request";
+    /// The multipart body breaks its own rules.
+    BadMultipart = BAD_REQUEST, "malformed-multipart", "Malformed multipart body";
+    /// The body ended early or could not be read.
+    BadBody = BAD_REQUEST, "unreadable-body", "Unreadable body";
+    /// No or wrong credentials.
+    Unauthorised = UNAUTHORIZED, "unauthorised", "Credentials needed";
+    /// Nothing here.
+    NotFound = NOT_FOUND, "not-found", "Not found";
+    /// Wrong method.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
+    /// The body came too slowly.
+    SlowBody = REQUEST_TIMEOUT, "slow-body", "Body came too slowly";
+    /// Too many bytes.
+    TooLarge = PAYLOAD_TOO_LARGE, "too-large", "Upload too large";
+    /// Too many pixels.
+    TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "Picture has too many pixels";
+    /// A body of a type that cannot hold a picture.
+    UnsupportedType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
+    /// Content that is no picture in a known format.
+    UnsupportedPicture = UNSUPPORTED_MEDIA_TYPE, "unsupported-picture", "Not a supported picture";
+    /// A picture that cannot be decoded.
+    DamagedPicture = UNPROCESSABLE_ENTITY, "damaged-picture", "Picture cannot be decoded";
+    /// Our fault.
+    Internal = INTERNAL_SERVER_ERROR, "internal", "Internal error";
+    /// Too much to do.
+    Busy = SERVICE_UNAVAILABLE, "busy", "Too busy";
+    /// The disk cannot be written.
+    StorageUnavailable = SERVICE_UNAVAILABLE, "storage-unavailable", "Storage not available";
+    /// The time is over.
+    Deadline = GATEWAY_TIMEOUT, "deadline", "Not answered in time";
+    /// The disk is full.
+    StorageFull = INSUFFICIENT_STORAGE, "storage-full", "Storage full";
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let (status, slug, title) = kind.parts();
+        let detail = detail.into();
+        let error = detail.clone();
+        let kind = format!("urn:relance:problem:{slug}");
+        Self { kind, title, status: status.as_u16(), detail, error, headers: Vec::new() }
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        self.with(header::RETRY_AFTER, seconds)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::Picture(error) => Self::new(picture_kind(&error), detail),
+            Refusal::Busy { retry_after } => Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1)),
+            Refusal::Deadline => Self::new(Kind::Deadline, detail),
+            Refusal::StorageFull(_) => Self::new(Kind::StorageFull, detail),
+            Refusal::StorageUnavailable(_) => Self::new(Kind::StorageUnavailable, detail).retry_after(5),
+            Refusal::Internal(cause) => {
+                tracing::error!("{cause}");
+                Self::new(Kind::Internal, "something went wrong on our side; the logs say what")
+            }
+        }
+    }
+}
+
+fn picture_kind(error: &ImageError) -> Kind {
+    match error {
+        ImageError::Empty => Kind::EmptyBody,
+        ImageError::Unrecognised { .. } | ImageError::Unsupported { .. } => Kind::UnsupportedPicture,
+        ImageError::TooManyPixels { .. } => Kind::TooManyPixels,
+        ImageError::NoPixels { .. } | ImageError::Truncated { .. } | ImageError::Damaged { .. } => Kind::DamagedPicture,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = std::mem::take(&mut self.headers);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+        response.headers_mut().extend(headers);
+        response
+    }
+}

@@ -1,0 +1,212 @@
+//! `GET /requests`: what was answered.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::App;
+use super::problem::{Kind, Problem};
+use super::query::Params;
+use crate::image::Format;
+use crate::records::{Filter, Record};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 500;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParams {
+    /// Only requests answered with this class
+    prediction: Option<String>,
+    /// Only answers at least this confident
+    #[param(minimum = 0, maximum = 1)]
+    min_confidence: Option<f32>,
+    /// Only answers at most this confident
+    #[param(minimum = 0, maximum = 1)]
+    max_confidence: Option<f32>,
+    /// Only requests from this time on (RFC 3339)
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Only requests before this time (RFC 3339)
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// At most so many requests
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before
+    cursor: Option<String>,
+}
+
+/// Answered requests, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RequestList {
+    /// The requests.
+    requests: Vec<Record>,
+    /// Give this as `cursor` for the next page; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// List answered requests, newest first
+#[utoipa::path(
+    get,
+    path = "/requests",
+    tag = "requests",
+    params(ListParams),
+    responses(
+        (status = 200, description = "A page of requests", body = RequestList),
+        (status = 400, description = "Bad parameter", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No or wrong credentials", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Storage not available", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<RequestList>, Problem> {
+    let page = app.service.list(params.filter()?).await?;
+    let next_cursor = page.next.map(|id| URL_SAFE_NO_PAD.encode(id.as_bytes()));
+    Ok(Json(RequestList { requests: page.records, next_cursor }))
+}
+
+/// One answered request
+#[utoipa::path(
+    get,
+    path = "/requests/{request_id}",
+    tag = "requests",
+    params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
+    responses(
+        (status = 200, description = "The request", body = Record),
+        (status = 400, description = "Not an identifier", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No or wrong credentials", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such request", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Storage not available", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Path(request_id): Path<String>,
+) -> Result<Json<Record>, Problem> {
+    find(&app, &request_id).await.map(Json)
+}
+
+/// The picture of a request, as it was sent
+#[utoipa::path(
+    get,
+    path = "/requests/{request_id}/image",
+    tag = "requests",
+    params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
+    responses(
+        (status = 200, description = "The picture", body = String, content_type = "image/*"),
+        (status = 400, description = "Not an identifier", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No or wrong credentials", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such request, or its picture is gone", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Storage not available", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn image(State(app): State<Arc<App>>, Path(request_id): Path<String>) -> Result<Response, Problem> {
+    let record = find(&app, &request_id).await?;
+    let picture = app.service.picture(&record).await?;
+    let picture = picture.ok_or_else(|| {
+        Problem::new(Kind::NotFound, format!("the picture of request {request_id} is no longer stored"))
+    })?;
+    let extension = record.image_ref.rsplit('.').next().unwrap_or_default();
+    let media_type = Format::from_extension(extension).map_or("application/octet-stream", Format::media_type);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
+        (header::CONTENT_DISPOSITION, disposition(&record.image_name)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable")),
+    ];
+    Ok((headers, picture).into_response())
+}
+
+async fn find(app: &App, request_id: &str) -> Result<Record, Problem> {
+    let id: Uuid = request_id.parse().map_err(|_| {
+        let detail = format!("{request_id:?} is not a request identifier; accepted is a UUID");
+        Problem::new(Kind::BadParameter, detail)
+    })?;
+    let record = app.service.find(id).await?;
+    record.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no request {id}")))
+}
+
+impl ListParams {
+    fn filter(self) -> Result<Filter, Problem> {
+        let bad = |detail: String| Problem::new(Kind::BadParameter, detail);
+        for (name, value) in [("min_confidence", self.min_confidence), ("max_confidence", self.max_confidence)] {
+            if value.is_some_and(|v| !(0.0..=1.0).contains(&v)) {
+                return Err(bad(format!("{name} must be a number from 0 to 1")));
+            }
+        }
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(bad(format!("limit is {limit}; accepted is a whole number from 1 to {MAX_LIMIT}")));
+        }
+        let before = self.cursor.map(|cursor| {
+            let bytes = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).ok();
+            let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
+            id.ok_or_else(|| bad("cursor must be the next_cursor of an earlier answer".into()))
+        });
+        Ok(Filter {
+            prediction: self.prediction,
+            min_confidence: self.min_confidence,
+            max_confidence: self.max_confidence,
+            from: time("from", self.from)?,
+            to: time("to", self.to)?,
+            before: before.transpose()?,
+            limit,
+        })
+    }
+}
+
+fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+    let parse = |text: String| {
+        text.parse::<Timestamp>().map_err(|_| {
+            let detail = format!("{name} is {text:?}; accepted is an RFC 3339 time, such as 2026-01-31T12:00:00Z");
+            Problem::new(Kind::BadParameter, detail)
+        })
+    };
+    text.map(parse).transpose()
+}
+
+// RFC 6266: an ASCII name for old clients and the real one, percent-encoded.
+fn disposition(name: &str) -> HeaderValue {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ';
+    let ascii: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let kept = |b: u8| b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b);
+    let encoded: String =
+        name.bytes().map(|b| if kept(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    let text = format!("inline; filename=\"{ascii}\"; filename*=UTF-8''{encoded}");
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("inline"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_break_out_of_the_header() {
+        let value = disposition("gar\"ra;fa\\ ção.jpg");
+        assert_eq!(
+            value.to_str().unwrap(),
+            "inline; filename=\"gar_ra;fa_ __o.jpg\"; filename*=UTF-8''gar%22ra%3Bfa%5C%20%C3%A7%C3%A3o.jpg"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! The whole route table and the order of the middleware.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::problem::{Kind, Problem};
+use super::{App, auth, docs, health, metrics, models, observe, page, predict, requests};
+
+/// Routes that need credentials where any are set.
+fn guarded() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(predict::predict))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::get))
+        .routes(routes!(requests::image))
+        .routes(routes!(models::list))
+        .routes(routes!(metrics::metrics))
+}
+
+/// Routes that are open to all.
+fn open() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+}
+
+/// The service as HTTP.
+pub fn router(app: Arc<App>) -> Router {
+    let guarded = guarded().route_layer(from_fn_with_state(Arc::clone(&app), auth::require));
+    let (api, description) =
+        OpenApiRouter::with_openapi(docs::ApiDoc::openapi()).merge(guarded).merge(open()).split_for_parts();
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description));
+    // A request goes through the layers from the last to the first.
+    api.merge(page::router())
+        .merge(docs)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
+        .with_state(app)
+}
+
+/// The OpenAPI description of the routes, without starting anything.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    OpenApiRouter::with_openapi(docs::ApiDoc::openapi()).merge(guarded()).merge(open()).into_openapi()
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is nothing at {}; /docs lists what there is", uri.path()))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, format!("{} does not answer to {method}; /docs lists what does", uri.path()))
+}
+
+fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    let cause = cause.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| cause.downcast_ref::<String>().cloned());
+    tracing::error!("a handler panicked: {}", cause.unwrap_or_default());
+    Problem::new(Kind::Internal, "something went wrong on our side; the logs say what").into_response()
+}

@@ -1,0 +1,105 @@
+//! PNG, WebP, BMP and TIFF through the `image` crate, made RGB the way Pillow does.
+
+use std::io::{Cursor, ErrorKind};
+
+use image::error::LimitErrorKind;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+use super::{Format, ImageError, Limits};
+
+/// What a decoder says of the 8-bit RGB pixels it wrote.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decoded {
+    pub format: Format,
+    /// As stored, before orientation.
+    pub width: u32,
+    pub height: u32,
+    pub orientation: Orientation,
+}
+
+/// Decodes a picture of the given format into `pixels`.
+pub(super) fn decode(
+    bytes: &[u8],
+    format: Format,
+    limits: &Limits,
+    pixels: &mut Vec<u8>,
+) -> Result<Decoded, ImageError> {
+    let fail = |error: image::ImageError| explain(error, format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), image_format(format));
+    let mut allowance = image::Limits::default();
+    // 16-bit RGBA, twice over for the decoder's own needs.
+    allowance.max_alloc = Some(limits.max_pixels.saturating_mul(16).saturating_add(1 << 20));
+    reader.limits(allowance);
+    let mut decoder = reader.into_decoder().map_err(fail)?;
+    let (width, height) = decoder.dimensions();
+    limits.check(width, height)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    write_rgb(&picture, format, pixels)?;
+    Ok(Decoded { format, width, height, orientation })
+}
+
+fn image_format(format: Format) -> ImageFormat {
+    match format {
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Png => ImageFormat::Png,
+        Format::WebP => ImageFormat::WebP,
+        Format::Bmp => ImageFormat::Bmp,
+        Format::Gif => ImageFormat::Gif,
+        Format::Tiff => ImageFormat::Tiff,
+    }
+}
+
+// Pillow drops alpha without blending, keeps the high byte of 16-bit colours, and clips 16-bit grey at 255.
+fn write_rgb(picture: &DynamicImage, format: Format, pixels: &mut Vec<u8>) -> Result<(), ImageError> {
+    fn high(value: u16) -> u8 {
+        (value >> 8) as u8
+    }
+    pixels.clear();
+    pixels.reserve(3 * picture.width() as usize * picture.height() as usize);
+    match picture {
+        DynamicImage::ImageRgb8(p) => pixels.extend_from_slice(p),
+        DynamicImage::ImageRgba8(p) => pixels.extend(p.pixels().flat_map(|p| [p[0], p[1], p[2]])),
+        DynamicImage::ImageLuma8(p) => pixels.extend(p.iter().flat_map(|&v| [v; 3])),
+        DynamicImage::ImageLumaA8(p) => pixels.extend(p.pixels().flat_map(|p| [p[0]; 3])),
+        DynamicImage::ImageRgb16(p) => pixels.extend(p.iter().map(|&v| high(v))),
+        DynamicImage::ImageRgba16(p) => pixels.extend(p.pixels().flat_map(|p| [p[0], p[1], p[2]].map(high))),
+        DynamicImage::ImageLuma16(p) => pixels.extend(p.iter().flat_map(|&v| [v.min(255) as u8; 3])),
+        DynamicImage::ImageLumaA16(p) => pixels.extend(p.pixels().flat_map(|p| [high(p[0]); 3])),
+        other => {
+            let reason = format!("pixels of type {:?}", other.color());
+            return Err(ImageError::Unsupported { format, reason });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn explain(error: image::ImageError, format: Format) -> ImageError {
+    use std::error::Error;
+    if let image::ImageError::Limits(limit) = &error
+        && !matches!(limit.kind(), LimitErrorKind::Unsupported { .. })
+    {
+        return ImageError::Unsupported { format, reason: "decoding it needs too much memory".into() };
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    let mut reason = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
+            && io.kind() == ErrorKind::UnexpectedEof
+        {
+            return ImageError::Truncated { format };
+        }
+        reason = inner.to_string();
+        cause = inner.source();
+    }
+    // Some decoders report the end of the file only in words.
+    let words = reason.to_lowercase();
+    if ["unexpected end", "unexpected eof", "failed to fill whole buffer"].iter().any(|w| words.contains(w)) {
+        return ImageError::Truncated { format };
+    }
+    match error {
+        image::ImageError::Unsupported(_) => ImageError::Unsupported { format, reason },
+        _ => ImageError::Damaged { format, reason },
+    }
+}

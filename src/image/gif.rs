@@ -1,0 +1,57 @@
+//! The first frame of a GIF.
+
+use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
+use image::metadata::Orientation;
+
+use super::decode::Decoded;
+use super::{Format, ImageError, Limits};
+
+/// Decodes the first frame into `pixels`, on a canvas filled as Pillow fills it: with the frame's
+/// transparent colour, or colour 0 if it has none.
+pub(super) fn decode(bytes: &[u8], limits: &Limits, pixels: &mut Vec<u8>) -> Result<Decoded, ImageError> {
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    let limit = std::num::NonZeroU64::new(limits.max_pixels).unwrap_or(std::num::NonZeroU64::MIN);
+    options.set_memory_limit(MemoryLimit::Bytes(limit));
+    let mut decoder = options.read_info(bytes).map_err(explain)?;
+    let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
+    limits.check(width, height)?;
+
+    let global = decoder.global_palette().map(<[u8]>::to_vec);
+    let frame = decoder
+        .read_next_frame()
+        .map_err(explain)?
+        .ok_or(ImageError::Truncated { format: Format::Gif })?;
+    let colours = colour_table(frame.palette.as_deref().or(global.as_deref()));
+
+    let (canvas_width, canvas_height) = (width as usize, height as usize);
+    let fill = colours[usize::from(frame.transparent.unwrap_or(0))];
+    pixels.clear();
+    pixels.extend(std::iter::repeat_n(fill, canvas_width * canvas_height).flatten());
+    let (left, top) = (usize::from(frame.left), usize::from(frame.top));
+    let rows = frame.buffer.chunks_exact(usize::from(frame.width).max(1));
+    for (row, y) in rows.zip(top..canvas_height) {
+        for (&index, x) in row.iter().zip(left..canvas_width) {
+            let at = 3 * (y * canvas_width + x);
+            pixels[at..at + 3].copy_from_slice(&colours[usize::from(index)]);
+        }
+    }
+    Ok(Decoded { format: Format::Gif, width, height, orientation: Orientation::NoTransforms })
+}
+
+// Colours that a short palette leaves out are greys, as in Pillow.
+fn colour_table(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
+    let mut table: [[u8; 3]; 256] = std::array::from_fn(|i| [i as u8; 3]);
+    for (slot, colour) in table.iter_mut().zip(palette.unwrap_or_default().chunks_exact(3)) {
+        slot.copy_from_slice(colour);
+    }
+    table
+}
+
+fn explain(error: DecodingError) -> ImageError {
+    let format = Format::Gif;
+    match error {
+        DecodingError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => ImageError::Truncated { format },
+        other => ImageError::Damaged { format, reason: other.to_string() },
+    }
+}

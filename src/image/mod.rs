@@ -1,0 +1,127 @@
+//! Bytes of a picture → the tensor a classifier expects.
+//!
+//! The pixels are those of `ImageOps.exif_transpose(Image.open(f)).convert("RGB")` (Pillow) followed by
+//! Ultralytics' classification transform: shorter side to the input size with antialiased bilinear
+//! filtering, centre crop, values divided by 255, channels first.
+
+mod decode;
+mod error;
+mod format;
+mod geometry;
+mod gif;
+mod jpeg;
+mod tensor;
+
+use std::time::{Duration, Instant};
+
+pub use error::ImageError;
+pub use format::Format;
+pub use geometry::InputSize;
+
+use decode::Decoded;
+use tensor::Resampler;
+
+/// What a picture may cost; checked from its header, before any pixel is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest width × height.
+    pub max_pixels: u64,
+}
+
+impl Limits {
+    fn check(&self, width: u32, height: u32) -> Result<(), ImageError> {
+        if width == 0 || height == 0 {
+            return Err(ImageError::NoPixels { width, height });
+        }
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(ImageError::TooManyPixels { width, height, max_pixels: self.max_pixels });
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a picture once it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PictureInfo {
+    /// Format, told by content.
+    pub format: Format,
+    /// Width in pixels, upright.
+    pub width: u32,
+    /// Height in pixels, upright.
+    pub height: u32,
+}
+
+/// Outcome of [`Preparer::prepare`].
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared {
+    /// The picture.
+    pub info: PictureInfo,
+    /// Time spent on decoding.
+    pub decode: Duration,
+    /// Time spent on resizing and normalising.
+    pub preprocess: Duration,
+}
+
+/// Turns pictures into tensors; keeps its buffers, so one a thread.
+pub struct Preparer {
+    limits: Limits,
+    jpeg: jpeg::Decoder,
+    pixels: Vec<u8>,
+    resampler: Resampler,
+}
+
+/// A pixel buffer larger than this is given back after use: three bytes for each of 12 million pixels.
+const KEPT_BUFFER_BYTES: usize = 36_000_000;
+
+impl Preparer {
+    /// A preparer for pictures within `limits`.
+    pub fn new(limits: Limits) -> Result<Self, ImageError> {
+        Ok(Self { limits, jpeg: jpeg::Decoder::new()?, pixels: Vec::new(), resampler: Resampler::new() })
+    }
+
+    /// Decodes `bytes` and writes the `3 × size.height × size.width` tensor (RGB, 0 to 1, CHW) to `out`.
+    ///
+    /// # Errors
+    /// Every way in which `bytes` can fail to be one whole picture within the limits.
+    ///
+    /// # Panics
+    /// If `out` has another length than the tensor.
+    pub fn prepare(&mut self, bytes: &[u8], size: InputSize, out: &mut [f32]) -> Result<Prepared, ImageError> {
+        let (info, [decode, preprocess]) = self.resample(bytes, size)?;
+        let start = Instant::now();
+        tensor::normalise(self.resampler.rgb(), out);
+        Ok(Prepared { info, decode, preprocess: preprocess + start.elapsed() })
+    }
+
+    /// The resized and cropped picture as 8-bit RGB, row by row: what `prepare` normalises.
+    ///
+    /// # Errors
+    /// As [`Preparer::prepare`].
+    pub fn rgb(&mut self, bytes: &[u8], size: InputSize) -> Result<(PictureInfo, &[u8]), ImageError> {
+        let (info, _) = self.resample(bytes, size)?;
+        Ok((info, self.resampler.rgb()))
+    }
+
+    fn resample(&mut self, bytes: &[u8], size: InputSize) -> Result<(PictureInfo, [Duration; 2]), ImageError> {
+        let start = Instant::now();
+        let decoded = self.decode(bytes)?;
+        let decode = start.elapsed();
+
+        let start = Instant::now();
+        let (width, height) = geometry::upright(decoded.width, decoded.height, decoded.orientation);
+        let info = PictureInfo { format: decoded.format, width, height };
+        self.resampler.run(&self.pixels, &decoded, size)?;
+        if self.pixels.capacity() > KEPT_BUFFER_BYTES {
+            self.pixels = Vec::new();
+        }
+        Ok((info, [decode, start.elapsed()]))
+    }
+
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, ImageError> {
+        match Format::sniff(bytes)? {
+            Format::Jpeg => self.jpeg.decode(bytes, &self.limits, &mut self.pixels),
+            Format::Gif => gif::decode(bytes, &self.limits, &mut self.pixels),
+            other => decode::decode(bytes, other, &self.limits, &mut self.pixels),
+        }
+    }
+}

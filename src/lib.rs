@@ -1,0 +1,17 @@
+//! relance serves YOLO image classifiers: bytes of a picture in, its class out.
+//!
+//! Data flows one way: `http` (transport) → `service` (the pipeline) → the parts
+//! (`image`, `model`, `cache`, `journal`, `records`, `uploads`), which know nothing of each other.
+
+pub mod cache;
+pub mod classification;
+pub mod http;
+pub mod image;
+pub mod journal;
+pub mod locate;
+pub mod model;
+pub mod records;
+pub mod service;
+pub mod settings;
+pub mod telemetry;
+pub mod uploads;

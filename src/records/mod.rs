@@ -1,0 +1,111 @@
+//! The record of every answered request.
+
+mod sqlite;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+pub use sqlite::{Reader, insert, io_error, open_writer};
+
+/// One answered request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Record {
+    /// UUIDv7; its order is the order of arrival.
+    pub request_id: Uuid,
+    /// When the request was taken in (UTC, milliseconds).
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// File name as the client gave it.
+    #[schema(example = "garrafa.jpg")]
+    pub image_name: String,
+    /// Most likely class.
+    #[schema(example = "aberta")]
+    pub prediction: String,
+    /// Probability of that class, 0 to 1.
+    #[schema(example = 0.98)]
+    pub confidence: f32,
+    /// The most likely classes, best first.
+    pub top: Vec<ClassScore>,
+    /// Milliseconds from the arrival of the picture to its class.
+    #[schema(example = 3.2)]
+    pub processing_time: f64,
+    /// Whether an earlier or simultaneous request for the same picture did the work.
+    pub cached: bool,
+    /// The model that answered.
+    pub model: ModelName,
+    /// SHA-256 of the picture, hexadecimal.
+    pub image_sha256: String,
+    /// Where the picture is kept.
+    #[schema(example = "0a/1b/0a1b….jpg")]
+    pub image_ref: String,
+    /// Format of the picture: `jpeg`, `png`, `webp`, `bmp`, `gif` or `tiff`.
+    pub image_format: String,
+    /// Width in pixels, upright.
+    pub image_width: u32,
+    /// Height in pixels, upright.
+    pub image_height: u32,
+    /// Address of the client, as far as `RECORD_IP` lets it be kept.
+    pub user_ip: Option<String>,
+    /// User or key name the client signed in with.
+    pub client: Option<String>,
+    /// Instance that answered.
+    pub instance: String,
+    /// HTTP status of the answer.
+    #[schema(example = 200)]
+    pub status: u16,
+}
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClassScore {
+    /// Class name.
+    #[schema(example = "aberta")]
+    pub class: String,
+    /// Class index in the model.
+    #[schema(example = 0)]
+    pub index: u32,
+    /// Probability, 0 to 1.
+    #[schema(example = 0.98)]
+    pub confidence: f32,
+}
+
+/// Name and version of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ModelName {
+    /// File name without extension.
+    #[schema(example = "bottle")]
+    pub name: String,
+    /// First digits of the file's SHA-256.
+    #[schema(example = "3f1c9a7be042")]
+    pub version: String,
+}
+
+/// Which records to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this class.
+    pub prediction: Option<String>,
+    /// Only at least this confident.
+    pub min_confidence: Option<f32>,
+    /// Only at most this confident.
+    pub max_confidence: Option<f32>,
+    /// Only from this time on.
+    pub from: Option<Timestamp>,
+    /// Only before this time.
+    pub to: Option<Timestamp>,
+    /// Only records older than this one.
+    pub before: Option<Uuid>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some records, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Where the next page begins ([`Filter::before`]), if there is one.
+    pub next: Option<Uuid>,
+}

@@ -1,0 +1,163 @@
+//! Pictures waiting for a worker.
+//!
+//! The queue is bounded by time and not by count: what matters to a client is how long it will wait, and a
+//! 12-megapixel picture takes twenty times as long as a thumbnail.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::flight::Flight;
+
+pub(super) struct Job {
+    pub flight: Weak<Flight>,
+    pub picture: Bytes,
+    pub queued: Instant,
+}
+
+impl Job {
+    pub(super) fn new(flight: Weak<Flight>, picture: Bytes) -> Self {
+        Self { flight, picture, queued: Instant::now() }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.flight.strong_count() > 0
+    }
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    workers: u32,
+    max_wait: Duration,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    /// Mean time a worker spends on a picture, of the last few dozen.
+    mean: Duration,
+    closed: bool,
+}
+
+/// Assumed until the first picture is done.
+const FIRST_GUESS: Duration = Duration::from_millis(5);
+
+/// Weight of the newest picture in the mean.
+const SMOOTHING: u32 = 32;
+
+impl Queue {
+    pub(super) fn new(workers: usize, max_wait: Duration) -> Self {
+        let state = State { jobs: VecDeque::new(), mean: FIRST_GUESS, closed: false };
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
+        Self { state: Mutex::new(state), filled: Condvar::new(), workers, max_wait }
+    }
+
+    /// Adds a job, or says after how many whole seconds to try again.
+    pub(super) fn push(&self, job: Job) -> Result<(), Duration> {
+        let mut state = self.lock();
+        if self.expected_wait(&state) > self.max_wait {
+            state.jobs.retain(Job::is_wanted);
+            let wait = self.expected_wait(&state);
+            if wait > self.max_wait {
+                return Err(Duration::from_secs(wait.as_secs_f64().ceil().max(1.0) as u64));
+            }
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// The next job that somebody still waits for; `None` once the queue is closed and empty.
+    pub(super) fn pop(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            match state.jobs.pop_front() {
+                Some(job) if job.is_wanted() => return Some(job),
+                Some(_) => metrics::counter!("relance_abandoned_total").increment(1),
+                None if state.closed => return None,
+                None => state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Tells how long a picture has taken a worker.
+    pub(super) fn took(&self, time: Duration) {
+        let mut state = self.lock();
+        state.mean = (state.mean * (SMOOTHING - 1) + time) / SMOOTHING;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+
+    fn expected_wait(&self, state: &State) -> Duration {
+        let waiting = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
+        state.mean.saturating_mul(waiting) / self.workers
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::classification::ResultKey;
+    use crate::service::flight::Flights;
+
+    fn flights(count: u8) -> Vec<Arc<Flight>> {
+        let flights = Flights::default();
+        (0..count).map(|n| flights.join(ResultKey { model: [0; 32], picture: [n; 32] }).0).collect()
+    }
+
+    fn job(flight: &Arc<Flight>) -> Job {
+        Job::new(Arc::downgrade(flight), Bytes::new())
+    }
+
+    #[test]
+    fn refuses_by_expected_wait() {
+        let queue = Queue::new(2, Duration::from_millis(10));
+        let waiting = flights(7);
+        // 5 ms a picture on two workers: the wait passes 10 ms behind five pictures.
+        let admitted = waiting.iter().filter(|flight| queue.push(job(flight)).is_ok()).count();
+        assert_eq!(admitted, 5);
+        assert_eq!(queue.push(job(&waiting[6])), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn abandoned_jobs_make_room_and_are_not_handed_out() {
+        let queue = Queue::new(1, Duration::from_millis(10));
+        let mut waiting = flights(4);
+        for flight in &waiting[..3] {
+            assert!(queue.push(job(flight)).is_ok());
+        }
+        assert!(queue.push(job(&waiting[3])).is_err());
+        waiting.drain(..2);
+        assert!(queue.push(job(&waiting[1])).is_ok());
+        queue.close();
+        let handed: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(handed.len(), 2);
+    }
+
+    #[test]
+    fn slow_pictures_shorten_the_queue() {
+        let queue = Queue::new(1, Duration::from_millis(100));
+        for _ in 0..200 {
+            queue.took(Duration::from_millis(60));
+        }
+        let waiting = flights(4);
+        let admitted = waiting.iter().filter(|flight| queue.push(job(flight)).is_ok()).count();
+        assert_eq!(admitted, 2);
+    }
+}

@@ -1,0 +1,188 @@
+//! Every knob of the service: a flag, the environment variable of the same name, and a default.
+
+mod secret;
+mod validate;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+pub use secret::{ApiKey, ApiKeys, Secret};
+pub use validate::SettingsError;
+
+/// Settings of `relance serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// The model and its workers.
+    #[command(flatten)]
+    pub model: ModelSettings,
+    /// Who may come in.
+    #[command(flatten)]
+    pub access: Access,
+    /// What one request may cost.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// Cache of results.
+    #[command(flatten)]
+    pub cache: CacheSettings,
+    /// Records and pictures.
+    #[command(flatten)]
+    pub storage: Storage,
+    /// Logs and shutdown.
+    #[command(flatten)]
+    pub operation: Operation,
+}
+
+/// Address settings.
+#[derive(Args, Clone, Debug)]
+pub struct Listen {
+    /// Address to listen on; any address but loopback needs credentials or `ALLOW_ANONYMOUS`
+    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port of the HTTP API; 0 lets the system choose a free one
+    #[arg(long, env = "PORT", default_value_t = 5000)]
+    pub port: u16,
+    /// Name of this instance in records, logs and the `X-Served-By` header [default: the host name]
+    #[arg(long, env = "INSTANCE_NAME")]
+    pub instance_name: Option<String>,
+    /// Proxies in front whose `X-Forwarded-For` entries are believed, counted from this service outwards
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
+}
+
+/// Model settings.
+#[derive(Args, Clone, Debug)]
+pub struct ModelSettings {
+    /// ONNX file of an Ultralytics classification export
+    #[arg(long, env = "MODEL", default_value = "models/bottle.onnx")]
+    pub model: PathBuf,
+    /// Text file with one class name a line, for a model without metadata
+    #[arg(long, env = "LABELS")]
+    pub labels: Option<PathBuf>,
+    /// Inference threads [default: the CPU quota]
+    #[arg(long, env = "WORKERS")]
+    pub workers: Option<usize>,
+    /// ONNX Runtime shared library [default: `lib/libonnxruntime.so` beside or above the program]
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// Access settings.
+#[derive(Args, Clone, Debug)]
+pub struct Access {
+    /// User name for basic authentication
+    #[arg(long, env = "API_USERNAME", hide_env_values = true)]
+    pub api_username: Option<String>,
+    /// Password for basic authentication
+    #[arg(long, env = "API_PASSWORD", hide_env_values = true)]
+    pub api_password: Option<Secret>,
+    /// Keys accepted in `X-API-Key`, as `name:sha256hex`, comma separated (`relance key NAME` makes one)
+    #[arg(long, env = "API_KEYS", hide_env_values = true)]
+    pub api_keys: Option<ApiKeys>,
+    /// Serve without credentials on an address that is not loopback
+    #[arg(long, env = "ALLOW_ANONYMOUS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub allow_anonymous: bool,
+}
+
+/// Limits of one request and of all together.
+#[derive(Args, Clone, Debug)]
+pub struct LimitSettings {
+    /// Largest picture accepted, in bytes
+    #[arg(long, env = "MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
+    pub max_upload_bytes: usize,
+    /// Largest picture accepted, in pixels (width × height), checked before decoding
+    #[arg(long, env = "MAX_PIXELS", default_value_t = 50_000_000)]
+    pub max_pixels: u64,
+    /// Bytes of uploads held in memory at once; more are refused with 503
+    #[arg(long, env = "MAX_INFLIGHT_BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub max_inflight_bytes: usize,
+    /// Time a request may take, in milliseconds, before it is answered 504
+    #[arg(long, env = "REQUEST_TIMEOUT_MS", default_value_t = 10_000)]
+    pub request_timeout_ms: u64,
+    /// Longest expected wait for a worker, in milliseconds; a request that would wait longer is refused with 503
+    #[arg(long, env = "MAX_QUEUE_MS", default_value_t = 1_000)]
+    pub max_queue_ms: u64,
+}
+
+/// Result cache settings.
+#[derive(Args, Clone, Debug)]
+pub struct CacheSettings {
+    /// Memory for cached results, in bytes; 0 turns the cache off
+    #[arg(long, env = "CACHE_BYTES", default_value_t = 32 * 1024 * 1024)]
+    pub cache_bytes: u64,
+    /// Seconds a cached result is used
+    #[arg(long, env = "CACHE_TTL_SECONDS", default_value_t = 86_400)]
+    pub cache_ttl_seconds: u64,
+}
+
+/// Storage settings.
+#[derive(Args, Clone, Debug)]
+pub struct Storage {
+    /// Folder for records and pictures; one running instance a folder
+    #[arg(long, env = "DATA_DIR", default_value = "data")]
+    pub data_dir: PathBuf,
+    /// Also survive a power cut: wait for the disk before answering (a killed process never loses an answer)
+    #[arg(long, env = "DATA_FSYNC", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub data_fsync: bool,
+    /// How client addresses are kept in records
+    #[arg(long, env = "RECORD_IP", value_enum, default_value_t = RecordIp::Full)]
+    pub record_ip: RecordIp,
+}
+
+/// What a record keeps of the client's address, which is personal data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecordIp {
+    /// The whole address
+    Full,
+    /// IPv4 without its last byte, IPv6 without its last ten
+    Truncated,
+    /// Nothing
+    Off,
+}
+
+/// Logging and shutdown settings.
+#[derive(Args, Clone, Debug)]
+pub struct Operation {
+    /// After SIGTERM: how long it goes on accepting requests while reporting itself as not ready, in milliseconds
+    #[arg(long, env = "DRAIN_DELAY_MS", default_value_t = 3_000)]
+    pub drain_delay_ms: u64,
+    /// After that: how long it waits for requests in flight, in milliseconds
+    #[arg(long, env = "SHUTDOWN_TIMEOUT_MS", default_value_t = 20_000)]
+    pub shutdown_timeout_ms: u64,
+    /// Form of the log lines on standard error
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What is logged, as a tracing filter (`warn`, `info,relance=debug`, …)
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub rust_log: String,
+}
+
+/// Log line form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Settings {
+    /// The instance's name: as set, else the host name.
+    pub fn instance_name(&self) -> String {
+        self.listen
+            .instance_name
+            .clone()
+            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
+    }
+
+    /// Inference threads: as set, else the CPUs this process may use (affinity and cgroup quota counted in).
+    pub fn workers(&self) -> usize {
+        self.model
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
+    }
+}

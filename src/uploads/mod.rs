@@ -1,0 +1,171 @@
+//! Pictures as files, named by their content.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use moka::sync::Cache;
+use uuid::Uuid;
+
+use crate::classification::PictureDigest;
+
+/// A folder of pictures: `ab/cd/abcd….jpg`.
+pub struct Uploads {
+    root: PathBuf,
+    fsync: bool,
+    // Spares a look at the disk for pictures that come again and again.
+    known: Cache<PictureDigest, ()>,
+}
+
+/// Digests remembered as stored.
+const REMEMBERED: u64 = 20_000;
+
+impl Uploads {
+    /// Pictures under `root`, which need not exist yet. Leftovers of unfinished writes are removed.
+    pub fn new(root: PathBuf, fsync: bool) -> Self {
+        let uploads = Self { root, fsync, known: Cache::new(REMEMBERED) };
+        // Nothing there, or a disk that cannot be written: the first write says so.
+        let _ = fs::remove_dir_all(uploads.unfinished());
+        uploads
+    }
+
+    /// Name under which a picture is kept.
+    pub fn reference(digest: &PictureDigest, extension: &str) -> String {
+        let name = hex::encode(digest);
+        format!("{}/{}/{name}.{extension}", &name[..2], &name[2..4])
+    }
+
+    /// Whether the picture is certainly stored; `false` means that nobody remembers.
+    pub fn is_known(&self, digest: &PictureDigest) -> bool {
+        self.known.contains_key(digest)
+    }
+
+    /// Writes the picture unless it is there. Blocks.
+    ///
+    /// The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn store(&self, digest: &PictureDigest, extension: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.root.join(Self::reference(digest, extension));
+        let stored = fs::metadata(&path).is_ok_and(|file| file.len() == bytes.len() as u64);
+        if !stored {
+            self.write(&path, bytes)?;
+        }
+        self.known.insert(*digest, ());
+        Ok(())
+    }
+
+    /// Reads a picture by its name. Blocks.
+    ///
+    /// # Errors
+    /// `NotFound`, also for a name that is none of ours; or the disk's.
+    pub fn read(&self, reference: &str) -> io::Result<Vec<u8>> {
+        if !is_reference(reference) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        fs::read(self.root.join(reference))
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.root.join("unfinished")
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let unfinished = self.unfinished().join(Uuid::new_v4().simple().to_string());
+        let finish = || -> io::Result<()> {
+            let mut file = create(&unfinished)?;
+            file.write_all(bytes)?;
+            if self.fsync {
+                file.sync_all()?;
+            }
+            match fs::rename(&unfinished, path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(parent(path)?)?;
+                    fs::rename(&unfinished, path)?;
+                }
+                renamed => renamed?,
+            }
+            if self.fsync {
+                parent(path)?.ancestors().take(3).try_for_each(|dir| File::open(dir)?.sync_all())?;
+            }
+            Ok(())
+        };
+        finish().inspect_err(|_| {
+            let _ = fs::remove_file(&unfinished);
+        })
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    match File::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent(path)?)?;
+            File::create_new(path)
+        }
+        file => file,
+    }
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+// Names come back from records; one must never lead out of the folder.
+fn is_reference(reference: &str) -> bool {
+    let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    match *reference.split('/').collect::<Vec<_>>() {
+        [first, second, name] => {
+            let Some((stem, extension)) = name.split_once('.') else { return false };
+            hex(first, 2)
+                && hex(second, 2)
+                && hex(stem, 64)
+                && extension.bytes().all(|b| b.is_ascii_lowercase())
+                && stem.starts_with(&format!("{first}{second}"))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_written_once_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(dir.path().join("pictures"), true);
+        let digest = [0xab; 32];
+        assert!(!uploads.is_known(&digest));
+        uploads.store(&digest, "jpg", b"bytes").unwrap();
+        assert!(uploads.is_known(&digest));
+        let reference = Uploads::reference(&digest, "jpg");
+        let path = dir.path().join("pictures").join(&reference);
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        Uploads::new(dir.path().join("pictures"), false).store(&digest, "jpg", b"bytes").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        assert_eq!(uploads.read(&reference).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn a_half_written_file_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(dir.path().to_owned(), false);
+        let path = dir.path().join(Uploads::reference(&[1; 32], "png"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"by").unwrap();
+        uploads.store(&[1; 32], "png", b"bytes").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn foreign_names_lead_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("secret"), b"x").unwrap();
+        let uploads = Uploads::new(dir.path().join("pictures"), false);
+        let fits = Uploads::reference(&[1; 32], "jpg");
+        for name in ["../secret", "/etc/passwd", "", "aa/bb/cc.jpg", &format!("../{fits}"), &fits.replace("jpg", "../x")] {
+            assert_eq!(uploads.read(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the README and the design promise, one file a promise, driven through the real parts.
+#![allow(clippy::unwrap_used)]
+
+mod pixels;
