@@ -63,12 +63,14 @@ class SplitStage(nn.Module):
     def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
         super().__init__()
         half = outputs // 2
+        self.half = half
         self.enter = ConvUnit(inputs, 2 * half)
         self.blocks = nn.ModuleList(Residual(half) for _ in range(blocks))
         self.leave = ConvUnit((2 + blocks) * half, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.enter(x).chunk(2, dim=1))
+        # unlike `chunk`, exports to a single node with constant sizes
+        parts = list(self.enter(x).split(self.half, dim=1))
         for block in self.blocks:
             parts.append(block(parts[-1]))
         return self.leave(torch.cat(parts, dim=1))

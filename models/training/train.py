@@ -7,7 +7,7 @@ import copy
 import math
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ class Progress:
     best_accuracy: float = 0.0
     best_loss: float = math.inf
     best_epoch: int = 0
-    rows: list[tuple] = field(default_factory=list)
 
 
 class Average:
@@ -105,8 +104,10 @@ def train_epoch(
         for group in optimiser.param_groups:
             group["lr"] = rate
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
+            logits = model(pictures)
         loss = functional.cross_entropy(
-            model(pictures), labels.to(device), label_smoothing=options.smoothing
+            logits.float(), labels.to(device), label_smoothing=options.smoothing
         )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -204,7 +205,8 @@ def run(options: argparse.Namespace) -> None:
             },
             last,
         )
-        if progress.epoch - progress.best_epoch >= options.patience:
+        # small pictures are a different task: patience starts with the real size
+        if progress.epoch - max(progress.best_epoch, options.small_epochs) >= options.patience:
             print(f"no better for {options.patience} epochs: stopping")
             break
 
@@ -259,6 +261,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision, for newer CPUs and GPUs")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args()
 

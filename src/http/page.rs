@@ -19,6 +19,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", asset!("index.html", "text/html; charset=utf-8"))
         .route("/page/app.js", asset!("app.js", "text/javascript; charset=utf-8"))
         .route("/page/style.css", asset!("style.css", "text/css; charset=utf-8"))
+        .route("/page/icon.svg", asset!("icon.svg", "image/svg+xml"))
 }
 
 fn asset(media_type: &'static str, content: &'static str) -> impl IntoResponse {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::problem::{Kind, Problem};
-use super::query::Params;
+use super::query::{Accepts, Params};
 use super::{App, client, upload};
 use crate::records::{ClassScore, ModelName, Record};
 use crate::service::{Answer, Request, Timings};
@@ -31,6 +31,12 @@ pub(super) struct PredictParams {
     /// How many classes to return, best first; more than the model has means all
     #[param(minimum = 1, default = 5)]
     top: Option<usize>,
+}
+
+const TOP: &str = "a whole number from 1 up";
+
+impl Accepts for PredictParams {
+    const ACCEPTED: &[(&str, &str)] = &[("top", TOP)];
 }
 
 /// The class of a picture.
@@ -145,7 +151,7 @@ pub(super) async fn predict(
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + app.timeout;
     if params.top == Some(0) {
-        return Err(Problem::new(Kind::BadParameter, "top is 0; accepted is a whole number from 1 up"));
+        return Err(Problem::new(Kind::BadParameter, format!("top is 0; accepted is {TOP}")));
     }
     let upload = upload::read(&app, &headers, body, deadline).await?;
     let request = Request {

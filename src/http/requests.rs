@@ -15,12 +15,15 @@ use uuid::Uuid;
 
 use super::App;
 use super::problem::{Kind, Problem};
-use super::query::Params;
+use super::query::{Accepts, Params};
 use crate::image::Format;
 use crate::records::{Filter, Record};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
+
+const LIMIT: &str = "a whole number from 1 to 500";
+const CONFIDENCE: &str = "a number from 0 to 1";
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +48,11 @@ pub(super) struct ListParams {
     limit: Option<usize>,
     /// `next_cursor` of the page before
     cursor: Option<String>,
+}
+
+impl Accepts for ListParams {
+    const ACCEPTED: &[(&str, &str)] =
+        &[("limit", LIMIT), ("min_confidence", CONFIDENCE), ("max_confidence", CONFIDENCE)];
 }
 
 /// Answered requests, newest first.
@@ -151,18 +159,18 @@ impl ListParams {
     fn filter(self) -> Result<Filter, Problem> {
         let bad = |detail: String| Problem::new(Kind::BadParameter, detail);
         for (name, value) in [("min_confidence", self.min_confidence), ("max_confidence", self.max_confidence)] {
-            if value.is_some_and(|v| !(0.0..=1.0).contains(&v)) {
-                return Err(bad(format!("{name} must be a number from 0 to 1")));
+            if let Some(value) = value.filter(|v| !(0.0..=1.0).contains(v)) {
+                return Err(bad(format!("{name} is {value}; accepted is {CONFIDENCE}")));
             }
         }
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(bad(format!("limit is {limit}; accepted is a whole number from 1 to {MAX_LIMIT}")));
+            return Err(bad(format!("limit is {limit}; accepted is {LIMIT}")));
         }
         let before = self.cursor.map(|cursor| {
             let bytes = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).ok();
             let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-            id.ok_or_else(|| bad("cursor must be the next_cursor of an earlier answer".into()))
+            id.ok_or_else(|| bad(format!("cursor is {cursor:?}; accepted is the next_cursor of an earlier answer")))
         });
         Ok(Filter {
             prediction: self.prediction,

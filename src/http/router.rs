@@ -4,8 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -40,7 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
     let guarded = guarded().route_layer(from_fn_with_state(Arc::clone(&app), auth::require));
     let (api, description) =
         OpenApiRouter::with_openapi(docs::ApiDoc::openapi()).merge(guarded).merge(open()).split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description));
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description)).layer(from_fn(explain_missing));
     // A request goes through the layers from the last to the first.
     api.merge(page::router())
         .merge(docs)
@@ -58,6 +59,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 async fn not_found(uri: Uri) -> Problem {
     Problem::new(Kind::NotFound, format!("there is nothing at {}; /docs lists what there is", uri.path()))
+}
+
+// Swagger UI says nothing about files it lacks.
+async fn explain_missing(uri: Uri, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND { not_found(uri).await.into_response() } else { response }
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {

@@ -6,7 +6,7 @@ use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
-use super::{Format, ImageError, Limits};
+use super::{Format, ImageError, Limits, orientation};
 
 /// What a decoder says of the 8-bit RGB pixels it wrote.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub(super) fn decode(
     let mut decoder = reader.into_decoder().map_err(fail)?;
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = orientation::of_decoder(&mut decoder, bytes);
     let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
     write_rgb(&picture, format, pixels)?;
     Ok(Decoded { format, width, height, orientation })

@@ -9,9 +9,9 @@ pub enum ImageError {
     #[error("the picture is empty (0 bytes); send the bytes of a {} picture", Format::ACCEPTED)]
     Empty,
     /// Content of no known picture format.
-    #[error("the content is {found}, not a picture in a known format; accepted are {}", Format::ACCEPTED)]
+    #[error("the content is not a picture in a known format ({found}); accepted are {}", Format::ACCEPTED)]
     Unrecognised {
-        /// What the content looks like instead.
+        /// What the content is instead, as far as can be told.
         found: &'static str,
     },
     /// A width or height of zero.

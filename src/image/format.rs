@@ -100,15 +100,15 @@ impl fmt::Display for Format {
 
 fn describe(bytes: &[u8]) -> &'static str {
     match bytes {
-        [b'%', b'P', b'D', b'F', ..] => "a PDF document",
-        [b'P', b'K', 3, 4, ..] => "a ZIP archive",
-        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', b'f' | b's', ..] => "an AVIF picture",
-        [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm', ..] => "an HEIC picture",
-        [0xff, 0x0a, ..] | [0, 0, 0, 0x0c, b'J', b'X', b'L', b' ', ..] => "a JPEG XL picture",
-        [b'<', ..] => "markup (SVG, HTML or XML)",
-        _ if bytes.len() < 12 => "too short for a picture",
-        _ if std::str::from_utf8(&bytes[..bytes.len().min(512)]).is_ok_and(|t| !t.contains('\0')) => "text",
-        _ => "unknown data",
+        [b'%', b'P', b'D', b'F', ..] => "it is a PDF document",
+        [b'P', b'K', 3, 4, ..] => "it is a ZIP archive",
+        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', b'f' | b's', ..] => "it is an AVIF picture",
+        [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm', ..] => "it is an HEIC picture",
+        [0xff, 0x0a, ..] | [0, 0, 0, 0x0c, b'J', b'X', b'L', b' ', ..] => "it is a JPEG XL picture",
+        [b'<', ..] => "it is markup: SVG, HTML or XML",
+        _ if bytes.len() < 12 => "it is too short for one",
+        _ if std::str::from_utf8(&bytes[..bytes.len().min(512)]).is_ok_and(|t| !t.contains('\0')) => "it is text",
+        _ => "its first bytes belong to none",
     }
 }
 

@@ -24,6 +24,10 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, pixels: &mut Vec<u8>) -> Res
         .ok_or(ImageError::Truncated { format: Format::Gif })?;
     let colours = colour_table(frame.palette.as_deref().or(global.as_deref()));
 
+    // A first frame that reaches beyond the canvas makes it larger.
+    let width = width.max(u32::from(frame.left) + u32::from(frame.width));
+    let height = height.max(u32::from(frame.top) + u32::from(frame.height));
+    limits.check(width, height)?;
     let (canvas_width, canvas_height) = (width as usize, height as usize);
     let fill = colours[usize::from(frame.transparent.unwrap_or(0))];
     pixels.clear();
@@ -39,10 +43,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, pixels: &mut Vec<u8>) -> Res
     Ok(Decoded { format: Format::Gif, width, height, orientation: Orientation::NoTransforms })
 }
 
-// Colours that a short palette leaves out are greys, as in Pillow.
+// Without a palette, indices are greys; indices beyond a short one are black.
 fn colour_table(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
-    let mut table: [[u8; 3]; 256] = std::array::from_fn(|i| [i as u8; 3]);
-    for (slot, colour) in table.iter_mut().zip(palette.unwrap_or_default().chunks_exact(3)) {
+    let Some(palette) = palette else { return std::array::from_fn(|i| [i as u8; 3]) };
+    let mut table = [[0; 3]; 256];
+    for (slot, colour) in table.iter_mut().zip(palette.chunks_exact(3)) {
         slot.copy_from_slice(colour);
     }
     table

@@ -1,12 +1,9 @@
 //! JPEG through libjpeg-turbo, bit for bit as Pillow decodes it.
 
-use std::io::Cursor;
-
-use image::metadata::Orientation;
 use turbojpeg::{Colorspace, Decompressor, Error, Image, PixelFormat};
 
 use super::decode::{self, Decoded};
-use super::{Format, ImageError, Limits};
+use super::{Format, ImageError, Limits, orientation};
 
 /// Scans a progressive picture may have; encoders write about ten, an attack thousands.
 const MAX_SCANS: u32 = 100;
@@ -48,7 +45,7 @@ impl Decoder {
         } else {
             self.decompress(bytes, PixelFormat::RGB, header.width, header.height, Some(pixels))?;
         }
-        Ok(Decoded { format: Format::Jpeg, width, height, orientation: orientation(bytes) })
+        Ok(Decoded { format: Format::Jpeg, width, height, orientation: orientation::of_jpeg(bytes) })
     }
 
     fn decompress(
@@ -80,13 +77,6 @@ fn cmyk_to_rgb(inverted: &[u8]) -> [u8; 3] {
         let product = ink * black + 128;
         (black - (((product >> 8) + product) >> 8)) as u8
     })
-}
-
-fn orientation(bytes: &[u8]) -> Orientation {
-    exif::get_exif_attr_from_jpeg(&mut Cursor::new(bytes))
-        .ok()
-        .and_then(|chunk| Orientation::from_exif_chunk(&chunk))
-        .unwrap_or(Orientation::NoTransforms)
 }
 
 fn message(error: &Error) -> &str {

@@ -10,6 +10,7 @@ mod format;
 mod geometry;
 mod gif;
 mod jpeg;
+mod orientation;
 mod tensor;
 
 use std::time::{Duration, Instant};

@@ -41,6 +41,18 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn drop_abandoned(&mut self) {
+        let before = self.jobs.len();
+        self.jobs.retain(Job::is_wanted);
+        count_abandoned(before - self.jobs.len());
+    }
+}
+
+fn count_abandoned(jobs: usize) {
+    metrics::counter!("relance_abandoned_total").increment(jobs as u64);
+}
+
 /// Assumed until the first picture is done.
 const FIRST_GUESS: Duration = Duration::from_millis(5);
 
@@ -58,7 +70,7 @@ impl Queue {
     pub(super) fn push(&self, job: Job) -> Result<(), Duration> {
         let mut state = self.lock();
         if self.expected_wait(&state) > self.max_wait {
-            state.jobs.retain(Job::is_wanted);
+            state.drop_abandoned();
             let wait = self.expected_wait(&state);
             if wait > self.max_wait {
                 return Err(Duration::from_secs(wait.as_secs_f64().ceil().max(1.0) as u64));
@@ -76,7 +88,7 @@ impl Queue {
         loop {
             match state.jobs.pop_front() {
                 Some(job) if job.is_wanted() => return Some(job),
-                Some(_) => metrics::counter!("relance_abandoned_total").increment(1),
+                Some(_) => count_abandoned(1),
                 None if state.closed => return None,
                 None => state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
             }

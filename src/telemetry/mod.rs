@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -13,7 +15,8 @@ use crate::settings::{LogFormat, Operation};
 pub fn init_logs(operation: &Operation) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&operation.rust_log)
         .with_context(|| format!("RUST_LOG is {:?}; accepted are filters such as info,relance=debug", operation.rust_log))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match operation.log_format {
         LogFormat::Text => logs.with_target(false).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
