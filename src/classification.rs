@@ -36,7 +36,9 @@ pub struct Score {
 impl Classification {
     /// Ranks `probabilities`; equal ones stay in class order.
     pub fn new(picture: PictureInfo, probabilities: &[f32]) -> Self {
-        let scores = (0..).zip(probabilities).map(|(index, &confidence)| Score { index, confidence });
+        let scores = (0..)
+            .zip(probabilities)
+            .map(|(index, &confidence)| Score { index, confidence });
         let mut ranking: Box<[Score]> = scores.collect();
         ranking.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
         Self { picture, ranking }

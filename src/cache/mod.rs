@@ -22,7 +22,13 @@ impl Cache {
             let size = ENTRY_BYTES + size_of::<Score>() * result.ranking.len();
             u32::try_from(size).unwrap_or(u32::MAX)
         };
-        Self { results: Moka::builder().max_capacity(bytes).weigher(weigh).time_to_live(ttl).build() }
+        Self {
+            results: Moka::builder()
+                .max_capacity(bytes)
+                .weigher(weigh)
+                .time_to_live(ttl)
+                .build(),
+        }
     }
 
     /// The result for `key`, if it is known.
@@ -53,14 +59,21 @@ mod tests {
     use crate::image::{Format, PictureInfo};
 
     fn result() -> Arc<Classification> {
-        let picture = PictureInfo { format: Format::Png, width: 1, height: 1 };
+        let picture = PictureInfo {
+            format: Format::Png,
+            width: 1,
+            height: 1,
+        };
         Arc::new(Classification::new(picture, &[0.25, 0.75]))
     }
 
     fn key(n: u32) -> ResultKey {
         let mut picture = [0; 32];
         picture[..4].copy_from_slice(&n.to_be_bytes());
-        ResultKey { model: [0; 32], picture }
+        ResultKey {
+            model: [0; 32],
+            picture,
+        }
     }
 
     #[test]
@@ -69,7 +82,11 @@ mod tests {
         for n in 0..10_000 {
             cache.insert(key(n), result());
         }
-        assert!(cache.len() > 100 && cache.len() <= 100_000 / ENTRY_BYTES as u64, "{}", cache.len());
+        assert!(
+            cache.len() > 100 && cache.len() <= 100_000 / ENTRY_BYTES as u64,
+            "{}",
+            cache.len()
+        );
     }
 
     #[test]
@@ -77,7 +94,14 @@ mod tests {
         let cache = Cache::new(1 << 20, Duration::from_secs(60));
         cache.insert(key(1), result());
         assert!(cache.get(&key(1)).is_some());
-        assert!(cache.get(&ResultKey { model: [1; 32], ..key(1) }).is_none());
+        assert!(
+            cache
+                .get(&ResultKey {
+                    model: [1; 32],
+                    ..key(1)
+                })
+                .is_none()
+        );
         let off = Cache::new(0, Duration::from_secs(60));
         off.insert(key(1), result());
         assert!(off.is_empty());

@@ -24,10 +24,14 @@ pub struct Args {
 
 /// Succeeds if the service answers that it is ready.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let limit = Duration::from_millis(args.timeout_ms);
-        tokio::time::timeout(limit, ask(args)).await.context("no answer in time")?
+        tokio::time::timeout(limit, ask(args))
+            .await
+            .context("no answer in time")?
     })
 }
 
@@ -40,7 +44,10 @@ async fn ask(args: &Args) -> anyhow::Result<()> {
     let address = std::net::SocketAddr::new(host, args.port);
     let uri = format!("http://{address}/health/ready").parse()?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-    let answer = client.get(uri).await.with_context(|| format!("nothing answers at {address}"))?;
+    let answer = client
+        .get(uri)
+        .await
+        .with_context(|| format!("nothing answers at {address}"))?;
     let status = answer.status();
     let body = answer.into_body().collect().await?.to_bytes();
     let body = String::from_utf8_lossy(&body);

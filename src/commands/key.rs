@@ -15,12 +15,20 @@ pub struct Args {
 /// Prints a new key and its entry for `API_KEYS`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.name.trim();
-    let valid = !name.is_empty() && !name.contains([':', ',']) && !name.chars().any(char::is_control);
-    ensure!(valid, "the name of a key must not be empty and must hold no colon, comma or control character");
+    let valid =
+        !name.is_empty() && !name.contains([':', ',']) && !name.chars().any(char::is_control);
+    ensure!(
+        valid,
+        "the name of a key must not be empty and must hold no colon, comma or control character"
+    );
     let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random numbers: {e}"))?;
+    getrandom::fill(&mut random)
+        .map_err(|e| anyhow::anyhow!("the system gives no random numbers: {e}"))?;
     let key = format!("relance_{}", URL_SAFE_NO_PAD.encode(random));
     println!("key (shown only now):  {key}");
-    println!("entry for API_KEYS:    {name}:{}", hex::encode(Sha256::digest(&key)));
+    println!(
+        "entry for API_KEYS:    {name}:{}",
+        hex::encode(Sha256::digest(&key))
+    );
     Ok(())
 }

@@ -30,7 +30,10 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let lock = claim(&settings.storage.data_dir)?;
     let service = build(&settings)?;
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(serve(&settings, service, metrics, start));
     // What still runs has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -41,7 +44,12 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 fn build(settings: &Settings) -> anyhow::Result<Service> {
     let runtime = Runtime::load(settings.model.onnxruntime.as_deref())?;
     let path = locate::find(&settings.model.model).unwrap_or_else(|| settings.model.model.clone());
-    let loaded = model::load(&runtime, &path, settings.model.labels.as_deref(), settings.workers())?;
+    let loaded = model::load(
+        &runtime,
+        &path,
+        settings.model.labels.as_deref(),
+        settings.workers(),
+    )?;
     let storage = &settings.storage;
     let database = storage.data_dir.join("relance.db");
     let ttl = Duration::from_secs(settings.cache.cache_ttl_seconds);
@@ -53,7 +61,9 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         uploads: Uploads::new(storage.data_dir.join("pictures"), storage.data_fsync),
     };
     let config = Config {
-        limits: image::Limits { max_pixels: settings.limits.max_pixels },
+        limits: image::Limits {
+            max_pixels: settings.limits.max_pixels,
+        },
         max_queue: Duration::from_millis(settings.limits.max_queue_ms),
         record_ip: storage.record_ip,
         instance: settings.instance_name(),
@@ -64,12 +74,22 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
 // Two writers of one folder would each take the other's unfinished files for leftovers.
 fn claim(dir: &Path) -> anyhow::Result<Option<File>> {
     let path: PathBuf = dir.join("lock");
-    let opened = fs::create_dir_all(dir)
-        .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+    let opened = fs::create_dir_all(dir).and_then(|()| {
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+    });
     let file = match opened {
         Ok(file) => file,
         // Space may come back; until then answers cannot be recorded, and requests are told so.
-        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
             tracing::error!("DATA_DIR {} cannot be written: {error}", dir.display());
             return Ok(None);
         }
@@ -78,9 +98,14 @@ fn claim(dir: &Path) -> anyhow::Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => {
-            bail!("DATA_DIR {} is in use by another instance; give each its own", dir.display())
+            bail!(
+                "DATA_DIR {} is in use by another instance; give each its own",
+                dir.display()
+            )
         }
-        Err(TryLockError::Error(error)) => bail!("DATA_DIR {} cannot be locked: {error}", dir.display()),
+        Err(TryLockError::Error(error)) => {
+            bail!("DATA_DIR {} cannot be locked: {error}", dir.display())
+        }
     }
 }
 
@@ -91,7 +116,9 @@ async fn serve(
     start: Instant,
 ) -> anyhow::Result<()> {
     let address = SocketAddr::new(settings.listen.host, settings.listen.port);
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let lifecycle = Arc::new(Lifecycle::default());
     let app = App::new(settings, service, Arc::clone(&lifecycle), metrics.clone());
@@ -109,7 +136,12 @@ async fn serve(
 
     let stop = CancellationToken::new();
     let grace = Duration::from_millis(settings.operation.shutdown_timeout_ms);
-    let serving = tokio::spawn(http::serve(listener, http::router(Arc::clone(&app)), stop.clone(), grace));
+    let serving = tokio::spawn(http::serve(
+        listener,
+        http::router(Arc::clone(&app)),
+        stop.clone(),
+        grace,
+    ));
     let delay = Duration::from_millis(settings.operation.drain_delay_ms);
     drain_on_signal(&lifecycle, delay).await?;
     stop.cancel();

@@ -34,10 +34,14 @@ pub(super) struct Caller(pub Option<Arc<str>>);
 
 impl Credentials {
     pub(super) fn new(access: &Access) -> Self {
-        let basic = access.api_username.as_ref().zip(access.api_password.as_ref()).map(|(user, password)| Basic {
-            user: user.clone(),
-            sha256: Sha256::digest(format!("{user}:{}", password.expose())).into(),
-        });
+        let basic = access
+            .api_username
+            .as_ref()
+            .zip(access.api_password.as_ref())
+            .map(|(user, password)| Basic {
+                user: user.clone(),
+                sha256: Sha256::digest(format!("{user}:{}", password.expose())).into(),
+            });
         let keys = access.api_keys.clone().unwrap_or_default().0;
         Self { basic, keys }
     }
@@ -48,7 +52,9 @@ impl Credentials {
 
     /// The name behind the credentials in `headers`; `None` if there are none that are right.
     fn check(&self, headers: &HeaderMap) -> Option<Arc<str>> {
-        let by_key = headers.get("x-api-key").and_then(|key| self.check_key(key.as_bytes()));
+        let by_key = headers
+            .get("x-api-key")
+            .and_then(|key| self.check_key(key.as_bytes()));
         by_key.or_else(|| self.check_basic(headers.get(header::AUTHORIZATION)?.to_str().ok()?))
     }
 
@@ -81,18 +87,28 @@ impl Credentials {
             (None, _) => "an API key in the header X-API-Key",
             (Some(_), false) => "basic authentication or an API key in the header X-API-Key",
         };
-        let problem = Problem::new(Kind::Unauthorised, format!("no or wrong credentials; accepted is {accepted}"));
+        let problem = Problem::new(
+            Kind::Unauthorised,
+            format!("no or wrong credentials; accepted is {accepted}"),
+        );
         // RFC 9110 wants a challenge; browsers show their sign-in dialog only for a scheme they know.
         let challenge = match self.basic {
             Some(_) => r#"Basic realm="relance", charset="UTF-8""#,
             None => r#"ApiKey realm="relance""#,
         };
-        problem.with(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+        problem.with(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        )
     }
 }
 
 /// Lets in who shows credentials, if any are set, and notes their name in the request.
-pub(super) async fn require(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn require(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let caller = if app.credentials.are_needed() {
         match app.credentials.check(request.headers()) {
             Some(name) => Caller(Some(name)),
@@ -115,7 +131,9 @@ mod tests {
 
     fn credentials() -> Credentials {
         let digest = hex::encode(Sha256::digest("the key"));
-        let keys: ApiKeys = format!("other:{},ci:{digest}", "0".repeat(64)).parse().unwrap();
+        let keys: ApiKeys = format!("other:{},ci:{digest}", "0".repeat(64))
+            .parse()
+            .unwrap();
         let access = Access {
             api_username: Some("ana".into()),
             api_password: Some("pão:1".parse().unwrap()),
@@ -132,14 +150,34 @@ mod tests {
     #[test]
     fn right_credentials_give_a_name() {
         let right = format!("Basic {}", STANDARD.encode("ana:pão:1"));
-        assert_eq!(credentials().check(&headers("authorization", &right)).as_deref(), Some("ana"));
-        assert_eq!(credentials().check(&headers("x-api-key", "the key")).as_deref(), Some("ci"));
+        assert_eq!(
+            credentials()
+                .check(&headers("authorization", &right))
+                .as_deref(),
+            Some("ana")
+        );
+        assert_eq!(
+            credentials()
+                .check(&headers("x-api-key", "the key"))
+                .as_deref(),
+            Some("ci")
+        );
     }
 
     #[test]
     fn wrong_credentials_give_nothing() {
-        for wrong in ["Basic", "Basic !!", "Bearer x", &format!("Basic {}", STANDARD.encode("ana:x")), ""] {
-            assert_eq!(credentials().check(&headers("authorization", wrong)), None, "{wrong}");
+        for wrong in [
+            "Basic",
+            "Basic !!",
+            "Bearer x",
+            &format!("Basic {}", STANDARD.encode("ana:x")),
+            "",
+        ] {
+            assert_eq!(
+                credentials().check(&headers("authorization", wrong)),
+                None,
+                "{wrong}"
+            );
         }
         assert_eq!(credentials().check(&headers("x-api-key", "The key")), None);
         assert_eq!(credentials().check(&HeaderMap::new()), None);

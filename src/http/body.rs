@@ -25,11 +25,17 @@ pub(super) struct Share {
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self { kib: Arc::new(Semaphore::new((bytes / 1024).min(Semaphore::MAX_PERMITS))) }
+        Self {
+            kib: Arc::new(Semaphore::new((bytes / 1024).min(Semaphore::MAX_PERMITS))),
+        }
     }
 
     fn share(&self) -> Share {
-        Share { kib: Arc::clone(&self.kib), permit: None, bytes: 0 }
+        Share {
+            kib: Arc::clone(&self.kib),
+            permit: None,
+            bytes: 0,
+        }
     }
 }
 
@@ -42,8 +48,16 @@ impl Share {
             return Ok(());
         }
         let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
-        let busy = |_| Problem::new(Kind::Busy, "too many uploads are being received; try again in 1 s").retry_after(1);
-        let permit = Arc::clone(&self.kib).try_acquire_many_owned(more).map_err(busy)?;
+        let busy = |_| {
+            Problem::new(
+                Kind::Busy,
+                "too many uploads are being received; try again in 1 s",
+            )
+            .retry_after(1)
+        };
+        let permit = Arc::clone(&self.kib)
+            .try_acquire_many_owned(more)
+            .map_err(busy)?;
         match &mut self.permit {
             Some(held) => held.merge(permit),
             None => self.permit = Some(permit),
@@ -75,16 +89,26 @@ pub(super) async fn read(
             discard(body).await;
             Err(problem)
         }
-        Err(_) => Err(Problem::new(Kind::SlowBody, "the request body did not arrive in time")),
+        Err(_) => Err(Problem::new(
+            Kind::SlowBody,
+            "the request body did not arrive in time",
+        )),
     }
 }
 
-async fn collect(budget: &Budget, headers: &HeaderMap, body: &mut Body, max: usize) -> Result<Received, Problem> {
+async fn collect(
+    budget: &Budget,
+    headers: &HeaderMap,
+    body: &mut Body,
+    max: usize,
+) -> Result<Received, Problem> {
     let too_large = || {
         let detail = format!("the upload is larger than the {max} bytes that are accepted");
         Problem::new(Kind::TooLarge, detail)
     };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(too_large());
     }
@@ -94,9 +118,20 @@ async fn collect(budget: &Budget, headers: &HeaderMap, body: &mut Body, max: usi
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let unreadable = |e| Problem::new(Kind::BadBody, format!("the request body could not be read to its end ({e})"));
-        let Ok(data) = frame.map_err(unreadable)?.into_data() else { continue };
-        let length = if all.is_empty() { first.len() } else { all.len() } + data.len();
+        let unreadable = |e| {
+            Problem::new(
+                Kind::BadBody,
+                format!("the request body could not be read to its end ({e})"),
+            )
+        };
+        let Ok(data) = frame.map_err(unreadable)?.into_data() else {
+            continue;
+        };
+        let length = if all.is_empty() {
+            first.len()
+        } else {
+            all.len()
+        } + data.len();
         if length > max {
             return Err(too_large());
         }

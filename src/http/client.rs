@@ -14,15 +14,28 @@ pub(super) fn address(peer: SocketAddr, headers: &HeaderMap, hops: usize) -> IpA
         return peer;
     }
     let values = headers.get_all("x-forwarded-for");
-    let entries: Vec<&str> = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
-    let index = entries.len().checked_sub(hops).unwrap_or(0);
-    entries.get(index).and_then(|entry| parse(entry.trim())).unwrap_or(peer)
+    let entries: Vec<&str> = values
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .collect();
+    let index = entries.len().saturating_sub(hops);
+    entries
+        .get(index)
+        .and_then(|entry| parse(entry.trim()))
+        .unwrap_or(peer)
 }
 
 // Azure's front ends write `ip:port`.
 fn parse(entry: &str) -> Option<IpAddr> {
-    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
-    let address = bare.parse().ok().or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()))?;
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(entry);
+    let address = bare
+        .parse()
+        .ok()
+        .or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()))?;
     Some(address.to_canonical())
 }
 

@@ -76,16 +76,40 @@ impl App {
 }
 
 fn describe_metrics() {
-    describe_counter!("relance_http_requests_total", "HTTP requests by method, route and status");
-    describe_histogram!("relance_http_request_seconds", Unit::Seconds, "Time to answer a request, by route");
-    describe_histogram!("relance_stage_seconds", Unit::Seconds, "Time of a classification's stages on a worker");
+    describe_counter!(
+        "relance_http_requests_total",
+        "HTTP requests by method, route and status"
+    );
+    describe_histogram!(
+        "relance_http_request_seconds",
+        Unit::Seconds,
+        "Time to answer a request, by route"
+    );
+    describe_histogram!(
+        "relance_stage_seconds",
+        Unit::Seconds,
+        "Time of a classification's stages on a worker"
+    );
     describe_counter!("relance_results_total", "Results by source: model or cache");
     describe_counter!("relance_predictions_total", "Answers by class");
-    describe_counter!("relance_abandoned_total", "Pictures dropped unprocessed because their client had gone");
-    describe_histogram!("relance_journal_commit_seconds", Unit::Seconds, "Time of one commit of the journal");
-    describe_histogram!("relance_journal_group_records", "Records in one commit of the journal");
+    describe_counter!(
+        "relance_abandoned_total",
+        "Pictures dropped unprocessed because their client had gone"
+    );
+    describe_histogram!(
+        "relance_journal_commit_seconds",
+        Unit::Seconds,
+        "Time of one commit of the journal"
+    );
+    describe_histogram!(
+        "relance_journal_group_records",
+        "Records in one commit of the journal"
+    );
     describe_gauge!("relance_queue_length", "Pictures waiting for a worker");
     describe_gauge!("relance_cache_entries", "Results in the memory cache");
     describe_gauge!("relance_workers", "Worker threads");
-    describe_gauge!("relance_storage_up", "1 if the last record could be written, else 0");
+    describe_gauge!(
+        "relance_storage_up",
+        "1 if the last record could be written, else 0"
+    );
 }

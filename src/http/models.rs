@@ -75,8 +75,14 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
         task: "classify",
         description: model.description.clone(),
         classes: model.labels.clone(),
-        input: ModelInput { width: model.input.width, height: model.input.height, r#type: model.input_type() },
+        input: ModelInput {
+            width: model.input.width,
+            height: model.input.height,
+            r#type: model.input_type(),
+        },
         active: true,
     };
-    Json(ModelList { models: vec![facts] })
+    Json(ModelList {
+        models: vec![facts],
+    })
 }

@@ -17,11 +17,18 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let start = Instant::now();
     let method = request.method().clone();
     // Unknown paths are one series, or a scanner could make any number of them.
-    let route = request.extensions().get::<MatchedPath>().map_or("other".into(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("other".into(), |path| path.as_str().to_owned());
     let mut response = next.run(request).await;
     let time = start.elapsed();
     let status = response.status();
-    let method_label = if method.is_safe() || method == "POST" { method.to_string() } else { "other".into() };
+    let method_label = if method.is_safe() || method == "POST" {
+        method.to_string()
+    } else {
+        "other".into()
+    };
     counter!("relance_http_requests_total", "method" => method_label, "route" => route.clone(),
         "status" => status.as_u16().to_string())
     .increment(1);
@@ -32,6 +39,8 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     } else {
         tracing::debug!(%method, route, status = status.as_u16(), millis, "request");
     }
-    response.headers_mut().insert(SERVED_BY, app.served_by.clone());
+    response
+        .headers_mut()
+        .insert(SERVED_BY, app.served_by.clone());
     response
 }

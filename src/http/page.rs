@@ -17,8 +17,14 @@ macro_rules! asset {
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", asset!("index.html", "text/html; charset=utf-8"))
-        .route("/page/app.js", asset!("app.js", "text/javascript; charset=utf-8"))
-        .route("/page/style.css", asset!("style.css", "text/css; charset=utf-8"))
+        .route(
+            "/page/app.js",
+            asset!("app.js", "text/javascript; charset=utf-8"),
+        )
+        .route(
+            "/page/style.css",
+            asset!("style.css", "text/css; charset=utf-8"),
+        )
         .route("/page/icon.svg", asset!("icon.svg", "image/svg+xml"))
 }
 

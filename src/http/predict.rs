@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -151,7 +151,10 @@ pub(super) async fn predict(
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + app.timeout;
     if params.top == Some(0) {
-        return Err(Problem::new(Kind::BadParameter, format!("top is 0; accepted is {TOP}")));
+        return Err(Problem::new(
+            Kind::BadParameter,
+            format!("top is 0; accepted is {TOP}"),
+        ));
     }
     let upload = upload::read(&app, &headers, body, deadline).await?;
     let request = Request {
@@ -163,11 +166,18 @@ pub(super) async fn predict(
         deadline,
     };
     let Answer { record, timings } = app.service.classify(request).await?;
-    metrics::counter!("relance_predictions_total", "class" => record.prediction.clone()).increment(1);
+    metrics::counter!("relance_predictions_total", "class" => record.prediction.clone())
+        .increment(1);
 
     let own_headers = [
-        (HeaderName::from_static("x-request-id"), header_value(record.request_id.to_string())),
-        (HeaderName::from_static("server-timing"), header_value(server_timing(timings.as_ref()))),
+        (
+            HeaderName::from_static("x-request-id"),
+            header_value(record.request_id.to_string()),
+        ),
+        (
+            HeaderName::from_static("server-timing"),
+            header_value(server_timing(timings.as_ref())),
+        ),
     ];
     Ok((own_headers, Json(Prediction::from(record))).into_response())
 }
@@ -195,7 +205,9 @@ impl From<Record> for Prediction {
 }
 
 fn server_timing(timings: Option<&Timings>) -> String {
-    let Some(timings) = timings else { return r#"cache;desc="hit""#.into() };
+    let Some(timings) = timings else {
+        return r#"cache;desc="hit""#.into();
+    };
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let stages = [
         ("queue", timings.queue),

@@ -92,7 +92,14 @@ impl Problem {
         let detail = detail.into();
         let error = detail.clone();
         let kind = format!("urn:relance:problem:{slug}");
-        Self { kind, title, status: status.as_u16(), detail, error, headers: Vec::new() }
+        Self {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail,
+            error,
+            headers: Vec::new(),
+        }
     }
 
     pub(super) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
@@ -110,13 +117,20 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Picture(error) => Self::new(picture_kind(&error), detail),
-            Refusal::Busy { retry_after } => Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1)),
+            Refusal::Busy { retry_after } => {
+                Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
+            }
             Refusal::Deadline => Self::new(Kind::Deadline, detail),
             Refusal::StorageFull(_) => Self::new(Kind::StorageFull, detail),
-            Refusal::StorageUnavailable(_) => Self::new(Kind::StorageUnavailable, detail).retry_after(5),
+            Refusal::StorageUnavailable(_) => {
+                Self::new(Kind::StorageUnavailable, detail).retry_after(5)
+            }
             Refusal::Internal(cause) => {
                 tracing::error!("{cause}");
-                Self::new(Kind::Internal, "something went wrong on our side; the logs say what")
+                Self::new(
+                    Kind::Internal,
+                    "something went wrong on our side; the logs say what",
+                )
             }
         }
     }
@@ -125,9 +139,13 @@ impl From<Refusal> for Problem {
 fn picture_kind(error: &ImageError) -> Kind {
     match error {
         ImageError::Empty => Kind::EmptyBody,
-        ImageError::Unrecognised { .. } | ImageError::Unsupported { .. } => Kind::UnsupportedPicture,
+        ImageError::Unrecognised { .. } | ImageError::Unsupported { .. } => {
+            Kind::UnsupportedPicture
+        }
         ImageError::TooManyPixels { .. } => Kind::TooManyPixels,
-        ImageError::NoPixels { .. } | ImageError::Truncated { .. } | ImageError::Damaged { .. } => Kind::DamagedPicture,
+        ImageError::NoPixels { .. } | ImageError::Truncated { .. } | ImageError::Damaged { .. } => {
+            Kind::DamagedPicture
+        }
     }
 }
 

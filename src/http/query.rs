@@ -21,14 +21,19 @@ impl<S: Send + Sync, T: Accepts> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::new(Kind::BadParameter, detail::<T>(&rejection.body_text()))),
+            Err(rejection) => Err(Problem::new(
+                Kind::BadParameter,
+                detail::<T>(&rejection.body_text()),
+            )),
         }
     }
 }
 
 // The extractor says "Failed to deserialize query string: limit: invalid digit found in string".
 fn detail<T: Accepts>(text: &str) -> String {
-    let reason = text.split_once("query string: ").map_or(text, |(_, reason)| reason);
+    let reason = text
+        .split_once("query string: ")
+        .map_or(text, |(_, reason)| reason);
     let name = reason.split_once(": ").map_or("", |(name, _)| name);
     match T::ACCEPTED.iter().find(|(known, _)| *known == name) {
         Some((_, accepted)) => format!("{reason}; accepted is {accepted}"),

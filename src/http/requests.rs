@@ -51,8 +51,11 @@ pub(super) struct ListParams {
 }
 
 impl Accepts for ListParams {
-    const ACCEPTED: &[(&str, &str)] =
-        &[("limit", LIMIT), ("min_confidence", CONFIDENCE), ("max_confidence", CONFIDENCE)];
+    const ACCEPTED: &[(&str, &str)] = &[
+        ("limit", LIMIT),
+        ("min_confidence", CONFIDENCE),
+        ("max_confidence", CONFIDENCE),
+    ];
 }
 
 /// Answered requests, newest first.
@@ -85,7 +88,10 @@ pub(super) async fn list(
 ) -> Result<Json<RequestList>, Problem> {
     let page = app.service.list(params.filter()?).await?;
     let next_cursor = page.next.map(|id| URL_SAFE_NO_PAD.encode(id.as_bytes()));
-    Ok(Json(RequestList { requests: page.records, next_cursor }))
+    Ok(Json(RequestList {
+        requests: page.records,
+        next_cursor,
+    }))
 }
 
 /// One answered request
@@ -128,20 +134,36 @@ pub(super) async fn get(
             content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn image(State(app): State<Arc<App>>, Path(request_id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn image(
+    State(app): State<Arc<App>>,
+    Path(request_id): Path<String>,
+) -> Result<Response, Problem> {
     let record = find(&app, &request_id).await?;
     let picture = app.service.picture(&record).await?;
     let picture = picture.ok_or_else(|| {
-        Problem::new(Kind::NotFound, format!("the picture of request {request_id} is no longer stored"))
+        Problem::new(
+            Kind::NotFound,
+            format!("the picture of request {request_id} is no longer stored"),
+        )
     })?;
     let extension = record.image_ref.rsplit('.').next().unwrap_or_default();
-    let media_type = Format::from_extension(extension).map_or("application/octet-stream", Format::media_type);
+    let media_type =
+        Format::from_extension(extension).map_or("application/octet-stream", Format::media_type);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CONTENT_DISPOSITION, disposition(&record.image_name)),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, max-age=31536000, immutable"),
+        ),
     ];
     Ok((headers, picture).into_response())
 }
@@ -158,7 +180,10 @@ async fn find(app: &App, request_id: &str) -> Result<Record, Problem> {
 impl ListParams {
     fn filter(self) -> Result<Filter, Problem> {
         let bad = |detail: String| Problem::new(Kind::BadParameter, detail);
-        for (name, value) in [("min_confidence", self.min_confidence), ("max_confidence", self.max_confidence)] {
+        for (name, value) in [
+            ("min_confidence", self.min_confidence),
+            ("max_confidence", self.max_confidence),
+        ] {
             if let Some(value) = value.filter(|v| !(0.0..=1.0).contains(v)) {
                 return Err(bad(format!("{name} is {value}; accepted is {CONFIDENCE}")));
             }
@@ -170,7 +195,11 @@ impl ListParams {
         let before = self.cursor.map(|cursor| {
             let bytes = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).ok();
             let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-            id.ok_or_else(|| bad(format!("cursor is {cursor:?}; accepted is the next_cursor of an earlier answer")))
+            id.ok_or_else(|| {
+                bad(format!(
+                    "cursor is {cursor:?}; accepted is the next_cursor of an earlier answer"
+                ))
+            })
         });
         Ok(Filter {
             prediction: self.prediction,
@@ -187,7 +216,9 @@ impl ListParams {
 fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let parse = |text: String| {
         text.parse::<Timestamp>().map_err(|_| {
-            let detail = format!("{name} is {text:?}; accepted is an RFC 3339 time, such as 2026-01-31T12:00:00Z");
+            let detail = format!(
+                "{name} is {text:?}; accepted is an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+            );
             Problem::new(Kind::BadParameter, detail)
         })
     };
@@ -197,10 +228,21 @@ fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> 
 // RFC 6266: an ASCII name for old clients and the real one, percent-encoded.
 fn disposition(name: &str) -> HeaderValue {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ';
-    let ascii: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let ascii: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
     let kept = |b: u8| b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b);
-    let encoded: String =
-        name.bytes().map(|b| if kept(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    let encoded: String = name
+        .bytes()
+        .map(|b| {
+            if kept(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect();
     let text = format!("inline; filename=\"{ascii}\"; filename*=UTF-8''{encoded}");
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("inline"))
 }

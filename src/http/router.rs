@@ -39,9 +39,12 @@ fn open() -> OpenApiRouter<Arc<App>> {
 /// The service as HTTP.
 pub fn router(app: Arc<App>) -> Router {
     let guarded = guarded().route_layer(from_fn_with_state(Arc::clone(&app), auth::require));
-    let (api, description) =
-        OpenApiRouter::with_openapi(docs::ApiDoc::openapi()).merge(guarded).merge(open()).split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description)).layer(from_fn(explain_missing));
+    let (api, description) = OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
+        .merge(guarded)
+        .merge(open())
+        .split_for_parts();
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description))
+        .layer(from_fn(explain_missing));
     // A request goes through the layers from the last to the first.
     api.merge(page::router())
         .merge(docs)
@@ -54,25 +57,51 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The OpenAPI description of the routes, without starting anything.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    OpenApiRouter::with_openapi(docs::ApiDoc::openapi()).merge(guarded()).merge(open()).into_openapi()
+    OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
+        .merge(guarded())
+        .merge(open())
+        .into_openapi()
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    Problem::new(Kind::NotFound, format!("there is nothing at {}; /docs lists what there is", uri.path()))
+    Problem::new(
+        Kind::NotFound,
+        format!(
+            "there is nothing at {}; /docs lists what there is",
+            uri.path()
+        ),
+    )
 }
 
 // Swagger UI says nothing about files it lacks.
 async fn explain_missing(uri: Uri, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    if response.status() == StatusCode::NOT_FOUND { not_found(uri).await.into_response() } else { response }
+    if response.status() == StatusCode::NOT_FOUND {
+        not_found(uri).await.into_response()
+    } else {
+        response
+    }
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::new(Kind::MethodNotAllowed, format!("{} does not answer to {method}; /docs lists what does", uri.path()))
+    Problem::new(
+        Kind::MethodNotAllowed,
+        format!(
+            "{} does not answer to {method}; /docs lists what does",
+            uri.path()
+        ),
+    )
 }
 
 fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
-    let cause = cause.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| cause.downcast_ref::<String>().cloned());
+    let cause = cause
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| cause.downcast_ref::<String>().cloned());
     tracing::error!("a handler panicked: {}", cause.unwrap_or_default());
-    Problem::new(Kind::Internal, "something went wrong on our side; the logs say what").into_response()
+    Problem::new(
+        Kind::Internal,
+        "something went wrong on our side; the logs say what",
+    )
+    .into_response()
 }

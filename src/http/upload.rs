@@ -27,7 +27,12 @@ const ACCEPTED: &str = "send multipart/form-data with the picture in the field `
 const MULTIPART_OVERHEAD: usize = 64 * 1024;
 
 /// Reads the picture from `body`.
-pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Upload, Problem> {
+pub(super) async fn read(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    deadline: Instant,
+) -> Result<Upload, Problem> {
     let boundary = match transport(headers) {
         Ok(Transport::Raw) => None,
         Ok(Transport::Multipart(boundary)) => Some(boundary),
@@ -36,16 +41,28 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body, deadline: I
             return Err(problem);
         }
     };
-    let max = app.max_upload + if boundary.is_some() { MULTIPART_OVERHEAD } else { 0 };
+    let max = app.max_upload
+        + if boundary.is_some() {
+            MULTIPART_OVERHEAD
+        } else {
+            0
+        };
     let Received { bytes, share } = body::read(&app.budget, headers, body, max, deadline).await?;
     if bytes.is_empty() {
-        return Err(Problem::new(Kind::EmptyBody, format!("the request body is empty; {ACCEPTED}")));
+        return Err(Problem::new(
+            Kind::EmptyBody,
+            format!("the request body is empty; {ACCEPTED}"),
+        ));
     }
     let (bytes, name) = match boundary {
         Some(boundary) => from_multipart(bytes, boundary, app.max_upload).await?,
         None => (bytes, disposition_name(headers)),
     };
-    Ok(Upload { bytes, name, _share: share })
+    Ok(Upload {
+        bytes,
+        name,
+        _share: share,
+    })
 }
 
 enum Transport {
@@ -66,7 +83,10 @@ fn transport(headers: &HeaderMap) -> Result<Transport, Problem> {
     match (media.type_(), media.subtype()) {
         (mime::MULTIPART, subtype) if subtype == mime::FORM_DATA => {
             let boundary = multer::parse_boundary(text).map_err(|_| {
-                Problem::new(Kind::BadMultipart, "the content type multipart/form-data has no boundary parameter")
+                Problem::new(
+                    Kind::BadMultipart,
+                    "the content type multipart/form-data has no boundary parameter",
+                )
             })?;
             Ok(Transport::Multipart(boundary))
         }
@@ -76,9 +96,16 @@ fn transport(headers: &HeaderMap) -> Result<Transport, Problem> {
     }
 }
 
-async fn from_multipart(body: Bytes, boundary: String, max: usize) -> Result<(Bytes, Option<String>), Problem> {
+async fn from_multipart(
+    body: Bytes,
+    boundary: String,
+    max: usize,
+) -> Result<(Bytes, Option<String>), Problem> {
     let malformed = |error: multer::Error| {
-        Problem::new(Kind::BadMultipart, format!("the multipart body is malformed ({error}); {ACCEPTED}"))
+        Problem::new(
+            Kind::BadMultipart,
+            format!("the multipart body is malformed ({error}); {ACCEPTED}"),
+        )
     };
     let stream = stream::iter([Ok::<_, Infallible>(body)]);
     let mut parts = multer::Multipart::new(stream, boundary);
@@ -108,19 +135,29 @@ async fn from_multipart(body: Bytes, boundary: String, max: usize) -> Result<(By
             }
         };
         if bytes.is_empty() {
-            let detail = format!("the field {field_name:?} is empty; it must hold the bytes of one picture");
+            let detail =
+                format!("the field {field_name:?} is empty; it must hold the bytes of one picture");
             return Err(Problem::new(Kind::EmptyBody, detail));
         }
         if bytes.len() > max {
-            let detail = format!("the picture has {} bytes; at most {max} are accepted", bytes.len());
+            let detail = format!(
+                "the picture has {} bytes; at most {max} are accepted",
+                bytes.len()
+            );
             return Err(Problem::new(Kind::TooLarge, detail));
         }
         picture = Some((bytes, name));
     }
     picture.ok_or_else(|| {
         others.truncate(8);
-        let found = if others.is_empty() { "no field at all".into() } else { format!("only {others:?}") };
-        let detail = format!("the form has no field `image` or `file` ({found}); put the picture in one of them");
+        let found = if others.is_empty() {
+            "no field at all".into()
+        } else {
+            format!("only {others:?}")
+        };
+        let detail = format!(
+            "the form has no field `image` or `file` ({found}); put the picture in one of them"
+        );
         Problem::new(Kind::MissingField, detail)
     })
 }
@@ -128,6 +165,9 @@ async fn from_multipart(body: Bytes, boundary: String, max: usize) -> Result<(By
 // A raw upload can carry its name as `Content-Disposition: attachment; filename="x.jpg"`.
 fn disposition_name(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_DISPOSITION)?.to_str().ok()?;
-    let (_, name) = value.split(';').filter_map(|part| part.trim().split_once('=')).find(|(key, _)| *key == "filename")?;
+    let (_, name) = value
+        .split(';')
+        .filter_map(|part| part.trim().split_once('='))
+        .find(|(key, _)| *key == "filename")?;
     Some(name.trim_matches('"').to_owned())
 }

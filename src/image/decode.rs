@@ -37,7 +37,12 @@ pub(super) fn decode(
     let orientation = orientation::of_decoder(&mut decoder, bytes);
     let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
     write_rgb(&picture, format, pixels)?;
-    Ok(Decoded { format, width, height, orientation })
+    Ok(Decoded {
+        format,
+        width,
+        height,
+        orientation,
+    })
 }
 
 fn image_format(format: Format) -> ImageFormat {
@@ -52,7 +57,11 @@ fn image_format(format: Format) -> ImageFormat {
 }
 
 // Pillow drops alpha without blending, keeps the high byte of 16-bit colours, and clips 16-bit grey at 255.
-fn write_rgb(picture: &DynamicImage, format: Format, pixels: &mut Vec<u8>) -> Result<(), ImageError> {
+fn write_rgb(
+    picture: &DynamicImage,
+    format: Format,
+    pixels: &mut Vec<u8>,
+) -> Result<(), ImageError> {
     fn high(value: u16) -> u8 {
         (value >> 8) as u8
     }
@@ -64,8 +73,12 @@ fn write_rgb(picture: &DynamicImage, format: Format, pixels: &mut Vec<u8>) -> Re
         DynamicImage::ImageLuma8(p) => pixels.extend(p.iter().flat_map(|&v| [v; 3])),
         DynamicImage::ImageLumaA8(p) => pixels.extend(p.pixels().flat_map(|p| [p[0]; 3])),
         DynamicImage::ImageRgb16(p) => pixels.extend(p.iter().map(|&v| high(v))),
-        DynamicImage::ImageRgba16(p) => pixels.extend(p.pixels().flat_map(|p| [p[0], p[1], p[2]].map(high))),
-        DynamicImage::ImageLuma16(p) => pixels.extend(p.iter().flat_map(|&v| [v.min(255) as u8; 3])),
+        DynamicImage::ImageRgba16(p) => {
+            pixels.extend(p.pixels().flat_map(|p| [p[0], p[1], p[2]].map(high)))
+        }
+        DynamicImage::ImageLuma16(p) => {
+            pixels.extend(p.iter().flat_map(|&v| [v.min(255) as u8; 3]))
+        }
         DynamicImage::ImageLumaA16(p) => pixels.extend(p.pixels().flat_map(|p| [high(p[0]); 3])),
         other => {
             let reason = format!("pixels of type {:?}", other.color());
@@ -80,7 +93,10 @@ pub(super) fn explain(error: image::ImageError, format: Format) -> ImageError {
     if let image::ImageError::Limits(limit) = &error
         && !matches!(limit.kind(), LimitErrorKind::Unsupported { .. })
     {
-        return ImageError::Unsupported { format, reason: "decoding it needs too much memory".into() };
+        return ImageError::Unsupported {
+            format,
+            reason: "decoding it needs too much memory".into(),
+        };
     }
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     let mut reason = error.to_string();
@@ -95,7 +111,14 @@ pub(super) fn explain(error: image::ImageError, format: Format) -> ImageError {
     }
     // Some decoders report the end of the file only in words.
     let words = reason.to_lowercase();
-    if ["unexpected end", "unexpected eof", "failed to fill whole buffer"].iter().any(|w| words.contains(w)) {
+    if [
+        "unexpected end",
+        "unexpected eof",
+        "failed to fill whole buffer",
+    ]
+    .iter()
+    .any(|w| words.contains(w))
+    {
         return ImageError::Truncated { format };
     }
     match error {

@@ -6,10 +6,16 @@ use super::Format;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// No bytes at all.
-    #[error("the picture is empty (0 bytes); send the bytes of a {} picture", Format::ACCEPTED)]
+    #[error(
+        "the picture is empty (0 bytes); send the bytes of a {} picture",
+        Format::ACCEPTED
+    )]
     Empty,
     /// Content of no known picture format.
-    #[error("the content is not a picture in a known format ({found}); accepted are {}", Format::ACCEPTED)]
+    #[error(
+        "the content is not a picture in a known format ({found}); accepted are {}",
+        Format::ACCEPTED
+    )]
     Unrecognised {
         /// What the content is instead, as far as can be told.
         found: &'static str,
@@ -23,7 +29,9 @@ pub enum ImageError {
         height: u32,
     },
     /// More pixels than allowed.
-    #[error("the picture is {width}×{height} pixels; at most {max_pixels} pixels (width × height) are accepted")]
+    #[error(
+        "the picture is {width}×{height} pixels; at most {max_pixels} pixels (width × height) are accepted"
+    )]
     TooManyPixels {
         /// Width in pixels.
         width: u32,

@@ -26,7 +26,14 @@ impl Format {
     pub const ACCEPTED: &str = "JPEG, PNG, WebP, BMP, GIF and TIFF";
 
     /// Every format.
-    pub const ALL: [Self; 6] = [Self::Jpeg, Self::Png, Self::WebP, Self::Bmp, Self::Gif, Self::Tiff];
+    pub const ALL: [Self; 6] = [
+        Self::Jpeg,
+        Self::Png,
+        Self::WebP,
+        Self::Bmp,
+        Self::Gif,
+        Self::Tiff,
+    ];
 
     /// Tells the format from the first bytes.
     ///
@@ -37,13 +44,30 @@ impl Format {
             [] => Err(ImageError::Empty),
             [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
             [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Ok(Self::Png),
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
+            [
+                b'R',
+                b'I',
+                b'F',
+                b'F',
+                _,
+                _,
+                _,
+                _,
+                b'W',
+                b'E',
+                b'B',
+                b'P',
+                ..,
+            ] => Ok(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
-            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] | [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => {
-                Ok(Self::Tiff)
-            }
+            [b'I', b'I', 42, 0, ..]
+            | [b'M', b'M', 0, 42, ..]
+            | [b'I', b'I', 43, 0, ..]
+            | [b'M', b'M', 0, 43, ..] => Ok(Self::Tiff),
             [b'B', b'M', ..] if bytes.len() >= 26 => Ok(Self::Bmp),
-            _ => Err(ImageError::Unrecognised { found: describe(bytes) }),
+            _ => Err(ImageError::Unrecognised {
+                found: describe(bytes),
+            }),
         }
     }
 
@@ -69,7 +93,9 @@ impl Format {
 
     /// The format whose files carry `extension`.
     pub fn from_extension(extension: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.extension() == extension)
+        Self::ALL
+            .into_iter()
+            .find(|format| format.extension() == extension)
     }
 
     /// Media type (IANA).
@@ -102,12 +128,30 @@ fn describe(bytes: &[u8]) -> &'static str {
     match bytes {
         [b'%', b'P', b'D', b'F', ..] => "it is a PDF document",
         [b'P', b'K', 3, 4, ..] => "it is a ZIP archive",
-        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', b'f' | b's', ..] => "it is an AVIF picture",
+        [
+            _,
+            _,
+            _,
+            _,
+            b'f',
+            b't',
+            b'y',
+            b'p',
+            b'a',
+            b'v',
+            b'i',
+            b'f' | b's',
+            ..,
+        ] => "it is an AVIF picture",
         [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm', ..] => "it is an HEIC picture",
         [0xff, 0x0a, ..] | [0, 0, 0, 0x0c, b'J', b'X', b'L', b' ', ..] => "it is a JPEG XL picture",
         [b'<', ..] => "it is markup: SVG, HTML or XML",
         _ if bytes.len() < 12 => "it is too short for one",
-        _ if std::str::from_utf8(&bytes[..bytes.len().min(512)]).is_ok_and(|t| !t.contains('\0')) => "it is text",
+        _ if std::str::from_utf8(&bytes[..bytes.len().min(512)])
+            .is_ok_and(|t| !t.contains('\0')) =>
+        {
+            "it is text"
+        }
         _ => "its first bytes belong to none",
     }
 }

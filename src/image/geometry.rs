@@ -22,12 +22,19 @@ pub(super) struct CropBox {
 
 pub(super) fn swaps_sides(orientation: Orientation) -> bool {
     use Orientation::*;
-    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+    matches!(
+        orientation,
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
+    )
 }
 
 /// Sides of the picture once it is upright.
 pub(super) fn upright(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
-    if swaps_sides(orientation) { (height, width) } else { (width, height) }
+    if swaps_sides(orientation) {
+        (height, width)
+    } else {
+        (width, height)
+    }
 }
 
 /// The part of an upright picture that fills the input: torchvision's `Resize` (shorter side for square
@@ -38,7 +45,12 @@ pub(super) fn upright(width: u32, height: u32, orientation: Orientation) -> (u32
 pub(super) fn crop_box(width: u32, height: u32, size: InputSize) -> CropBox {
     let (w, h) = (f64::from(width), f64::from(height));
     if size.width != size.height {
-        return CropBox { left: 0.0, top: 0.0, width: w, height: h };
+        return CropBox {
+            left: 0.0,
+            top: 0.0,
+            width: w,
+            height: h,
+        };
     }
     let target = u64::from(size.width);
     let resized = |side: u32, shorter: u32| (target * u64::from(side)) / u64::from(shorter);
@@ -50,7 +62,12 @@ pub(super) fn crop_box(width: u32, height: u32, size: InputSize) -> CropBox {
     };
     let (left, box_width) = axis(width);
     let (top, box_height) = axis(height);
-    CropBox { left, top, width: box_width.min(w - left), height: box_height.min(h - top) }
+    CropBox {
+        left,
+        top,
+        width: box_width.min(w - left),
+        height: box_height.min(h - top),
+    }
 }
 
 // Python's round() goes to the even neighbour at .5, and so must this.
@@ -64,9 +81,20 @@ impl CropBox {
     pub(super) fn in_stored(self, width: u32, height: u32, orientation: Orientation) -> Self {
         use Orientation::*;
         let (w, h) = (f64::from(width), f64::from(height));
-        let mirrored_x = |b: Self| Self { left: w - b.left - b.width, ..b };
-        let mirrored_y = |b: Self| Self { top: h - b.top - b.height, ..b };
-        let transposed = Self { left: self.top, top: self.left, width: self.height, height: self.width };
+        let mirrored_x = |b: Self| Self {
+            left: w - b.left - b.width,
+            ..b
+        };
+        let mirrored_y = |b: Self| Self {
+            top: h - b.top - b.height,
+            ..b
+        };
+        let transposed = Self {
+            left: self.top,
+            top: self.left,
+            width: self.height,
+            height: self.width,
+        };
         match orientation {
             NoTransforms => self,
             FlipHorizontal => mirrored_x(self),
@@ -84,14 +112,28 @@ impl CropBox {
 mod tests {
     use super::*;
 
-    const SQUARE: InputSize = InputSize { width: 224, height: 224 };
+    const SQUARE: InputSize = InputSize {
+        width: 224,
+        height: 224,
+    };
 
     #[test]
     fn the_box_is_centred_and_inside() {
-        for (w, h) in [(640, 480), (1, 1), (1, 2000), (3000, 20), (223, 225), (224, 224), (65_535, 763)] {
+        for (w, h) in [
+            (640, 480),
+            (1, 1),
+            (1, 2000),
+            (3000, 20),
+            (223, 225),
+            (224, 224),
+            (65_535, 763),
+        ] {
             let b = crop_box(w, h, SQUARE);
             assert!(b.left >= 0.0 && b.top >= 0.0, "{b:?}");
-            assert!(b.left + b.width <= f64::from(w) && b.top + b.height <= f64::from(h), "{b:?}");
+            assert!(
+                b.left + b.width <= f64::from(w) && b.top + b.height <= f64::from(h),
+                "{b:?}"
+            );
         }
     }
 
@@ -104,11 +146,32 @@ mod tests {
 
     #[test]
     fn the_box_follows_every_orientation() {
-        let b = CropBox { left: 1.0, top: 2.0, width: 3.0, height: 4.0 };
+        let b = CropBox {
+            left: 1.0,
+            top: 2.0,
+            width: 3.0,
+            height: 4.0,
+        };
         // A stored 20×10 picture that stands 10×20 upright.
         let turned = b.in_stored(20, 10, Orientation::Rotate90);
-        assert_eq!(turned, CropBox { left: 2.0, top: 6.0, width: 4.0, height: 3.0 });
+        assert_eq!(
+            turned,
+            CropBox {
+                left: 2.0,
+                top: 6.0,
+                width: 4.0,
+                height: 3.0
+            }
+        );
         let turned = b.in_stored(20, 10, Orientation::Rotate270);
-        assert_eq!(turned, CropBox { left: 14.0, top: 1.0, width: 4.0, height: 3.0 });
+        assert_eq!(
+            turned,
+            CropBox {
+                left: 14.0,
+                top: 1.0,
+                width: 4.0,
+                height: 3.0
+            }
+        );
     }
 }

@@ -8,7 +8,11 @@ use super::{Format, ImageError, Limits};
 
 /// Decodes the first frame into `pixels`, on a canvas filled as Pillow fills it: with the frame's
 /// transparent colour, or colour 0 if it has none.
-pub(super) fn decode(bytes: &[u8], limits: &Limits, pixels: &mut Vec<u8>) -> Result<Decoded, ImageError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    limits: &Limits,
+    pixels: &mut Vec<u8>,
+) -> Result<Decoded, ImageError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     let limit = std::num::NonZeroU64::new(limits.max_pixels).unwrap_or(std::num::NonZeroU64::MIN);
@@ -21,7 +25,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, pixels: &mut Vec<u8>) -> Res
     let frame = decoder
         .read_next_frame()
         .map_err(explain)?
-        .ok_or(ImageError::Truncated { format: Format::Gif })?;
+        .ok_or(ImageError::Truncated {
+            format: Format::Gif,
+        })?;
     let colours = colour_table(frame.palette.as_deref().or(global.as_deref()));
 
     // A first frame that reaches beyond the canvas makes it larger.
@@ -40,12 +46,19 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, pixels: &mut Vec<u8>) -> Res
             pixels[at..at + 3].copy_from_slice(&colours[usize::from(index)]);
         }
     }
-    Ok(Decoded { format: Format::Gif, width, height, orientation: Orientation::NoTransforms })
+    Ok(Decoded {
+        format: Format::Gif,
+        width,
+        height,
+        orientation: Orientation::NoTransforms,
+    })
 }
 
 // Without a palette, indices are greys; indices beyond a short one are black.
 fn colour_table(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
-    let Some(palette) = palette else { return std::array::from_fn(|i| [i as u8; 3]) };
+    let Some(palette) = palette else {
+        return std::array::from_fn(|i| [i as u8; 3]);
+    };
     let mut table = [[0; 3]; 256];
     for (slot, colour) in table.iter_mut().zip(palette.chunks_exact(3)) {
         slot.copy_from_slice(colour);
@@ -56,7 +69,12 @@ fn colour_table(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
 fn explain(error: DecodingError) -> ImageError {
     let format = Format::Gif;
     match error {
-        DecodingError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => ImageError::Truncated { format },
-        other => ImageError::Damaged { format, reason: other.to_string() },
+        DecodingError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ImageError::Truncated { format }
+        }
+        other => ImageError::Damaged {
+            format,
+            reason: other.to_string(),
+        },
     }
 }

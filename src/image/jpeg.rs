@@ -17,7 +17,10 @@ impl Decoder {
     pub(super) fn new() -> Result<Self, ImageError> {
         let mut decompressor = Decompressor::new().map_err(damaged)?;
         decompressor.set_scan_limit(MAX_SCANS).map_err(damaged)?;
-        Ok(Self { decompressor, cmyk: Vec::new() })
+        Ok(Self {
+            decompressor,
+            cmyk: Vec::new(),
+        })
     }
 
     /// Decodes into `pixels`.
@@ -30,7 +33,9 @@ impl Decoder {
         let header = match self.decompressor.read_header(bytes) {
             Ok(header) => header,
             // The binding gives no header when libjpeg merely warns about it.
-            Err(error) if is_warning(&error) => return decode::decode(bytes, Format::Jpeg, limits, pixels),
+            Err(error) if is_warning(&error) => {
+                return decode::decode(bytes, Format::Jpeg, limits, pixels);
+            }
             Err(error) => return Err(damaged(error)),
         };
         let (width, height) = (header.width as u32, header.height as u32);
@@ -43,9 +48,20 @@ impl Decoder {
             pixels.extend(self.cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
             self.cmyk = Vec::new();
         } else {
-            self.decompress(bytes, PixelFormat::RGB, header.width, header.height, Some(pixels))?;
+            self.decompress(
+                bytes,
+                PixelFormat::RGB,
+                header.width,
+                header.height,
+                Some(pixels),
+            )?;
         }
-        Ok(Decoded { format: Format::Jpeg, width, height, orientation: orientation::of_jpeg(bytes) })
+        Ok(Decoded {
+            format: Format::Jpeg,
+            width,
+            height,
+            orientation: orientation::of_jpeg(bytes),
+        })
     }
 
     fn decompress(
@@ -59,10 +75,18 @@ impl Decoder {
         let pitch = format.size() * width;
         let pixels = pixels.unwrap_or(&mut self.cmyk);
         pixels.resize(pitch * height, 0);
-        let image = Image { pixels: &mut pixels[..], width, pitch, height, format };
+        let image = Image {
+            pixels: &mut pixels[..],
+            width,
+            pitch,
+            height,
+            format,
+        };
         match self.decompressor.decompress(bytes, image) {
             Ok(()) => Ok(()),
-            Err(error) if ends_early(&error) => Err(ImageError::Truncated { format: Format::Jpeg }),
+            Err(error) if ends_early(&error) => Err(ImageError::Truncated {
+                format: Format::Jpeg,
+            }),
             Err(error) if is_warning(&error) => Ok(()),
             Err(error) => Err(damaged(error)),
         }
@@ -101,7 +125,9 @@ fn is_warning(error: &Error) -> bool {
         "Premature end of JPEG file",
         "Application transferred too many scanlines",
     ];
-    WARNINGS.iter().any(|warning| message(error).contains(warning))
+    WARNINGS
+        .iter()
+        .any(|warning| message(error).contains(warning))
 }
 
 fn damaged(error: Error) -> ImageError {

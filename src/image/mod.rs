@@ -35,7 +35,11 @@ impl Limits {
             return Err(ImageError::NoPixels { width, height });
         }
         if u64::from(width) * u64::from(height) > self.max_pixels {
-            return Err(ImageError::TooManyPixels { width, height, max_pixels: self.max_pixels });
+            return Err(ImageError::TooManyPixels {
+                width,
+                height,
+                max_pixels: self.max_pixels,
+            });
         }
         Ok(())
     }
@@ -77,7 +81,12 @@ const KEPT_BUFFER_BYTES: usize = 36_000_000;
 impl Preparer {
     /// A preparer for pictures within `limits`.
     pub fn new(limits: Limits) -> Result<Self, ImageError> {
-        Ok(Self { limits, jpeg: jpeg::Decoder::new()?, pixels: Vec::new(), resampler: Resampler::new() })
+        Ok(Self {
+            limits,
+            jpeg: jpeg::Decoder::new()?,
+            pixels: Vec::new(),
+            resampler: Resampler::new(),
+        })
     }
 
     /// Decodes `bytes` and writes the `3 × size.height × size.width` tensor (RGB, 0 to 1, CHW) to `out`.
@@ -87,30 +96,51 @@ impl Preparer {
     ///
     /// # Panics
     /// If `out` has another length than the tensor.
-    pub fn prepare(&mut self, bytes: &[u8], size: InputSize, out: &mut [f32]) -> Result<Prepared, ImageError> {
+    pub fn prepare(
+        &mut self,
+        bytes: &[u8],
+        size: InputSize,
+        out: &mut [f32],
+    ) -> Result<Prepared, ImageError> {
         let (info, [decode, preprocess]) = self.resample(bytes, size)?;
         let start = Instant::now();
         tensor::normalise(self.resampler.rgb(), out);
-        Ok(Prepared { info, decode, preprocess: preprocess + start.elapsed() })
+        Ok(Prepared {
+            info,
+            decode,
+            preprocess: preprocess + start.elapsed(),
+        })
     }
 
     /// The resized and cropped picture as 8-bit RGB, row by row: what `prepare` normalises.
     ///
     /// # Errors
     /// As [`Preparer::prepare`].
-    pub fn rgb(&mut self, bytes: &[u8], size: InputSize) -> Result<(PictureInfo, &[u8]), ImageError> {
+    pub fn rgb(
+        &mut self,
+        bytes: &[u8],
+        size: InputSize,
+    ) -> Result<(PictureInfo, &[u8]), ImageError> {
         let (info, _) = self.resample(bytes, size)?;
         Ok((info, self.resampler.rgb()))
     }
 
-    fn resample(&mut self, bytes: &[u8], size: InputSize) -> Result<(PictureInfo, [Duration; 2]), ImageError> {
+    fn resample(
+        &mut self,
+        bytes: &[u8],
+        size: InputSize,
+    ) -> Result<(PictureInfo, [Duration; 2]), ImageError> {
         let start = Instant::now();
         let decoded = self.decode(bytes)?;
         let decode = start.elapsed();
 
         let start = Instant::now();
         let (width, height) = geometry::upright(decoded.width, decoded.height, decoded.orientation);
-        let info = PictureInfo { format: decoded.format, width, height };
+        let info = PictureInfo {
+            format: decoded.format,
+            width,
+            height,
+        };
         self.resampler.run(&self.pixels, &decoded, size)?;
         if self.pixels.capacity() > KEPT_BUFFER_BYTES {
             self.pixels = Vec::new();

@@ -22,7 +22,11 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Orientation {
 /// Orientation of a picture that the `image` crate decodes.
 pub(super) fn of_decoder(decoder: &mut impl ImageDecoder, bytes: &[u8]) -> Orientation {
     let from_exif = |chunk: &[u8]| Orientation::from_exif_chunk(chunk);
-    let exif = decoder.exif_metadata().ok().flatten().and_then(|chunk| from_exif(&chunk));
+    let exif = decoder
+        .exif_metadata()
+        .ok()
+        .flatten()
+        .and_then(|chunk| from_exif(&chunk));
     exif.or_else(|| png_exif(bytes).and_then(from_exif))
         .or_else(|| in_xmp(&decoder.xmp_metadata().ok().flatten()?))
         .or_else(|| decoder.orientation().ok())
@@ -36,7 +40,9 @@ fn app1_segments(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes.get(2..).unwrap_or_default();
     std::iter::from_fn(move || {
         loop {
-            let [0xff, marker, tail @ ..] = rest else { return None };
+            let [0xff, marker, tail @ ..] = rest else {
+                return None;
+            };
             match (marker, tail) {
                 // Padding, and markers that stand alone.
                 (0xff, _) => rest = &rest[1..],
@@ -72,14 +78,16 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
 // As an attribute (`tiff:Orientation="6"`) or an element (`<tiff:Orientation>6<`).
 fn in_xmp(packet: &[u8]) -> Option<Orientation> {
     const NAME: &[u8] = b"tiff:Orientation";
-    packet.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
-        match &packet[at + NAME.len()..] {
+    packet
+        .windows(NAME.len())
+        .enumerate()
+        .filter(|(_, window)| *window == NAME)
+        .find_map(|(at, _)| match &packet[at + NAME.len()..] {
             [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => {
                 Some(Orientation::from_exif(digit - b'0').unwrap_or(Orientation::NoTransforms))
             }
             _ => None,
-        }
-    })
+        })
 }
 
 #[cfg(test)]
@@ -88,15 +96,30 @@ mod tests {
 
     #[test]
     fn xmp_in_both_spellings() {
-        assert_eq!(in_xmp(b"<x tiff:Orientation=\"6\"/>"), Some(Orientation::Rotate90));
-        assert_eq!(in_xmp(b"<tiff:Orientation>3</tiff:Orientation>"), Some(Orientation::Rotate180));
-        assert_eq!(in_xmp(b"tiff:Orientation tiff:Orientation=\"9\""), Some(Orientation::NoTransforms));
+        assert_eq!(
+            in_xmp(b"<x tiff:Orientation=\"6\"/>"),
+            Some(Orientation::Rotate90)
+        );
+        assert_eq!(
+            in_xmp(b"<tiff:Orientation>3</tiff:Orientation>"),
+            Some(Orientation::Rotate180)
+        );
+        assert_eq!(
+            in_xmp(b"tiff:Orientation tiff:Orientation=\"9\""),
+            Some(Orientation::NoTransforms)
+        );
         assert_eq!(in_xmp(b"tiff:Orientatio"), None);
     }
 
     #[test]
     fn broken_segments_end_the_search() {
-        for bytes in [&b"\xff\xd8"[..], b"\xff\xd8\xff", b"\xff\xd8\xff\xe1", b"\xff\xd8\xff\xe1\0\0", b"\xff\xd8\xff\xe1\xff\xff"] {
+        for bytes in [
+            &b"\xff\xd8"[..],
+            b"\xff\xd8\xff",
+            b"\xff\xd8\xff\xe1",
+            b"\xff\xd8\xff\xe1\0\0",
+            b"\xff\xd8\xff\xe1\xff\xff",
+        ] {
             assert_eq!(of_jpeg(bytes), Orientation::NoTransforms);
         }
         assert_eq!(png_exif(b"\x89PNG\r\n\x1a\n\xff\xff\xff\xffIDAT"), None);

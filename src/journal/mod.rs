@@ -43,10 +43,21 @@ impl Journal {
     pub fn start(path: PathBuf, fsync: bool) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let fault = Arc::new(Mutex::new(None));
-        let mut writer = Writer { path, fsync, connection: None, fault: Arc::clone(&fault) };
+        let mut writer = Writer {
+            path,
+            fsync,
+            connection: None,
+            fault: Arc::clone(&fault),
+        };
         writer.connect();
-        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(receiver))?;
-        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), fault })
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run(receiver))?;
+        Ok(Self {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            fault,
+        })
     }
 
     /// Returns once `record` is committed.
@@ -57,7 +68,10 @@ impl Journal {
         let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the journal is closed");
         let sender = lock(&self.sender).clone().ok_or_else(closed)?;
         let (done, committed) = oneshot::channel();
-        sender.send(Entry { record, done }).await.map_err(|_| closed())?;
+        sender
+            .send(Entry { record, done })
+            .await
+            .map_err(|_| closed())?;
         match committed.await.map_err(|_| closed())? {
             Ok(()) => Ok(()),
             Err((kind, message)) => Err(io::Error::new(kind, message)),
@@ -118,7 +132,9 @@ impl Writer {
             self.connect();
         }
         let Some(connection) = &mut self.connection else {
-            return Err(io::Error::other(lock(&self.fault).clone().unwrap_or_default()));
+            return Err(io::Error::other(
+                lock(&self.fault).clone().unwrap_or_default(),
+            ));
         };
         let write = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
@@ -152,8 +168,12 @@ impl Writer {
         let fault = outcome.as_ref().err().map(ToString::to_string);
         let mut noted = lock(&self.fault);
         match (&*noted, &fault) {
-            (None, Some(fault)) => tracing::error!(path = %self.path.display(), "records cannot be written: {fault}"),
-            (Some(_), None) => tracing::info!(path = %self.path.display(), "records can be written again"),
+            (None, Some(fault)) => {
+                tracing::error!(path = %self.path.display(), "records cannot be written: {fault}")
+            }
+            (Some(_), None) => {
+                tracing::info!(path = %self.path.display(), "records can be written again")
+            }
             _ => {}
         }
         *noted = fault;

@@ -61,7 +61,9 @@ pub enum Fault {
     #[error("is a model for the task \"{0}\", not for \"classify\"")]
     Task(String),
     /// Inputs that a picture cannot fill.
-    #[error("takes {0} where one picture tensor [batch, 3, height, width] of float32 or float16 is expected")]
+    #[error(
+        "takes {0} where one picture tensor [batch, 3, height, width] of float32 or float16 is expected"
+    )]
     Input(String),
     /// Outputs that are not class scores.
     #[error("gives {0} where one row of class scores [batch, classes] is expected")]

@@ -5,7 +5,10 @@ use std::path::Path;
 use super::ModelError;
 
 pub(super) fn read(path: &Path) -> Result<Vec<String>, ModelError> {
-    let fail = |reason: String| ModelError::Labels { path: path.to_owned(), reason };
+    let fail = |reason: String| ModelError::Labels {
+        path: path.to_owned(),
+        reason,
+    };
     let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
     let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if labels.is_empty() {

@@ -5,9 +5,17 @@
 /// Returns the names ordered by index.
 pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
     let mut parser = Parser { rest: text.trim() };
-    let names = if parser.take('{') { parser.dictionary()? } else { parser.list(Parser::string)? };
+    let names = if parser.take('{') {
+        parser.dictionary()?
+    } else {
+        parser.list(Parser::string)?
+    };
     parser.end()?;
-    if names.is_empty() { Err("no names".into()) } else { Ok(names) }
+    if names.is_empty() {
+        Err("no names".into())
+    } else {
+        Ok(names)
+    }
 }
 
 /// Parses `imgsz`: `[224, 224]` (height, width), `(224, 224)` or `224`.
@@ -21,7 +29,10 @@ pub(super) fn size(text: &str) -> Result<(u32, u32), String> {
     match sides[..] {
         [side] => Ok((side, side)),
         [height, width] => Ok((height, width)),
-        _ => Err(format!("{} numbers where one or two are expected", sides.len())),
+        _ => Err(format!(
+            "{} numbers where one or two are expected",
+            sides.len()
+        )),
     }
 }
 
@@ -50,13 +61,21 @@ impl Parser<'_> {
     }
 
     fn end(&mut self) -> Result<(), String> {
-        if self.rest.trim().is_empty() { Ok(()) } else { Err("text after the end".into()) }
+        if self.rest.trim().is_empty() {
+            Ok(())
+        } else {
+            Err("text after the end".into())
+        }
     }
 
     fn integer(&mut self) -> Result<u32, String> {
         let text = self.rest.trim_start();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number = text[..digits].parse().map_err(|_| "expected a whole number".to_owned())?;
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let number = text[..digits]
+            .parse()
+            .map_err(|_| "expected a whole number".to_owned())?;
         self.rest = &text[digits..];
         Ok(number)
     }
@@ -73,7 +92,10 @@ impl Parser<'_> {
             }
         }
         entries.sort_by_key(|(index, _)| *index);
-        let complete = entries.iter().enumerate().all(|(i, (index, _))| i as u64 == u64::from(*index));
+        let complete = entries
+            .iter()
+            .enumerate()
+            .all(|(i, (index, _))| i as u64 == u64::from(*index));
         if !complete {
             return Err("the indices are not 0, 1, 2, …".into());
         }
@@ -143,15 +165,32 @@ mod tests {
 
     #[test]
     fn names_as_python_prints_them() {
-        assert_eq!(names("{0: 'aberta', 1: 'fechada'}").unwrap(), ["aberta", "fechada"]);
-        assert_eq!(names(r#"{1: "O'Brien", 0: 'a "b" c:\\d \xe3 \u00e7'}"#).unwrap(), ["a \"b\" c:\\d ã ç", "O'Brien"]);
+        assert_eq!(
+            names("{0: 'aberta', 1: 'fechada'}").unwrap(),
+            ["aberta", "fechada"]
+        );
+        assert_eq!(
+            names(r#"{1: "O'Brien", 0: 'a "b" c:\\d \xe3 \u00e7'}"#).unwrap(),
+            ["a \"b\" c:\\d ã ç", "O'Brien"]
+        );
         assert_eq!(names("['x', 'y',]").unwrap(), ["x", "y"]);
         assert_eq!(names("{0: 'são, {joão}: 1'}").unwrap(), ["são, {joão}: 1"]);
     }
 
     #[test]
     fn broken_names_are_refused() {
-        for text in ["", "{", "{0: 'a'", "{0: 'a}", "{0: a}", "{1: 'a'}", "{0: 'a'} x", "{}", "{0 'a'}", "{0: '\\q'}"] {
+        for text in [
+            "",
+            "{",
+            "{0: 'a'",
+            "{0: 'a}",
+            "{0: a}",
+            "{1: 'a'}",
+            "{0: 'a'} x",
+            "{}",
+            "{0 'a'}",
+            "{0: '\\q'}",
+        ] {
             assert!(names(text).is_err(), "{text}");
         }
     }
@@ -161,6 +200,11 @@ mod tests {
         assert_eq!(size("[224, 320]").unwrap(), (224, 320));
         assert_eq!(size("(64, 64)").unwrap(), (64, 64));
         assert_eq!(size("640").unwrap(), (640, 640));
-        assert!(size("[1, 2, 3]").is_err() && size("[]").is_err() && size("[-1, 2]").is_err() && size("").is_err());
+        assert!(
+            size("[1, 2, 3]").is_err()
+                && size("[]").is_err()
+                && size("[-1, 2]").is_err()
+                && size("").is_err()
+        );
     }
 }

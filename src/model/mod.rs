@@ -61,8 +61,14 @@ pub fn load(
     labels: Option<&Path>,
     sessions: usize,
 ) -> Result<Loaded, ModelError> {
-    let fault = |fault| ModelError::Refused { path: path.to_owned(), fault };
-    let bytes = std::fs::read(path).map_err(|error| ModelError::Unreadable { path: path.to_owned(), error })?;
+    let fault = |fault| ModelError::Refused {
+        path: path.to_owned(),
+        fault,
+    };
+    let bytes = std::fs::read(path).map_err(|error| ModelError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
     let labels = labels.map(labels::read).transpose()?;
     let digest: ModelDigest = Sha256::digest(&bytes).into();
 
@@ -72,7 +78,9 @@ pub fn load(
     spec.settle(&mut first, facts.labels.len()).map_err(fault)?;
     let mut warm = vec![first];
     while warm.len() < sessions {
-        let mut next = session::open(runtime, &bytes).and_then(|s| Session::new(s, &spec)).map_err(fault)?;
+        let mut next = session::open(runtime, &bytes)
+            .and_then(|s| Session::new(s, &spec))
+            .map_err(fault)?;
         next.warm_up().map_err(fault)?;
         warm.push(next);
     }
@@ -87,7 +95,10 @@ pub fn load(
         description: facts.description,
         spec,
     };
-    Ok(Loaded { model: Arc::new(model), sessions: warm })
+    Ok(Loaded {
+        model: Arc::new(model),
+        sessions: warm,
+    })
 }
 
 impl Model {

@@ -9,7 +9,11 @@ use ort::logging::LogLevel;
 use super::ModelError;
 use crate::locate;
 
-const LIBRARY: &str = if cfg!(target_os = "macos") { "lib/libonnxruntime.dylib" } else { "lib/libonnxruntime.so" };
+const LIBRARY: &str = if cfg!(target_os = "macos") {
+    "lib/libonnxruntime.dylib"
+} else {
+    "lib/libonnxruntime.so"
+};
 
 /// A loaded ONNX Runtime; one a process.
 #[derive(Clone)]
@@ -33,7 +37,8 @@ impl Runtime {
         if !path.exists() {
             return Err(ModelError::RuntimeMissing { path });
         }
-        let environment = open(&path).map_err(|reason| ModelError::RuntimeUnusable { path, reason })?;
+        let environment =
+            open(&path).map_err(|reason| ModelError::RuntimeUnusable { path, reason })?;
         Ok(Self(LOADED.get_or_init(|| environment).clone()))
     }
 }
@@ -42,7 +47,11 @@ fn open(path: &Path) -> Result<Environment, String> {
     // A bare file name would be searched for in the system's library folders.
     let path = path.canonicalize().map_err(|e| e.to_string())?;
     let builder = ort::init_from(path).map_err(|e| one_line(&e))?;
-    let environment = builder.with_name("relance").with_telemetry(false).build().map_err(|e| one_line(&e))?;
+    let environment = builder
+        .with_name("relance")
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| one_line(&e))?;
     environment.set_log_level(LogLevel::Error);
     Ok(environment)
 }

@@ -32,9 +32,19 @@ pub(super) fn open(runtime: &Runtime, model: &[u8]) -> Result<ort::session::Sess
 
 impl Session {
     pub(super) fn new(session: ort::session::Session, spec: &Spec) -> Result<Self, Fault> {
-        let shape = (spec.batch, 3, spec.input.height as usize, spec.input.width as usize);
+        let shape = (
+            spec.batch,
+            3,
+            spec.input.height as usize,
+            spec.input.width as usize,
+        );
         let half = (spec.element == Element::F16).then(|| Array4::from_elem(shape, f16::ZERO));
-        Ok(Self { session, input: Array4::zeros(shape), half, logits: spec.logits })
+        Ok(Self {
+            session,
+            input: Array4::zeros(shape),
+            half,
+            logits: spec.logits,
+        })
     }
 
     pub(super) fn use_spec(&mut self, spec: &Spec) {
@@ -45,7 +55,9 @@ impl Session {
     pub fn input(&mut self) -> &mut [f32] {
         let picture = self.input.len() / self.input.dim().0;
         // The array is made contiguous and never reshaped.
-        self.input.as_slice_mut().map_or(&mut [], |all| &mut all[..picture])
+        self.input
+            .as_slice_mut()
+            .map_or(&mut [], |all| &mut all[..picture])
     }
 
     /// Probabilities of the classes for the picture in [`Session::input`].
@@ -96,7 +108,9 @@ impl Session {
 
 fn softmax(scores: &mut [f32]) {
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scores.iter_mut().for_each(|score| *score = (*score - max).exp());
+    scores
+        .iter_mut()
+        .for_each(|score| *score = (*score - max).exp());
     let sum: f32 = scores.iter().sum();
     scores.iter_mut().for_each(|score| *score /= sum);
 }

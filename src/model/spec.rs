@@ -34,7 +34,9 @@ pub(super) fn examine(
     session: &ort::session::Session,
     labels: Option<Vec<String>>,
 ) -> Result<(Spec, Facts), Fault> {
-    let metadata = session.metadata().map_err(|e| Fault::Corrupt(e.to_string()))?;
+    let metadata = session
+        .metadata()
+        .map_err(|e| Fault::Corrupt(e.to_string()))?;
     if let Some(task) = metadata.custom("task")
         && task != "classify"
     {
@@ -51,11 +53,25 @@ pub(super) fn examine(
     if let Some(scores) = classes
         && scores != labels.len()
     {
-        return Err(Fault::NameCount { scores, names: labels.len() });
+        return Err(Fault::NameCount {
+            scores,
+            names: labels.len(),
+        });
     }
     let batch = usize::try_from(shape[0]).unwrap_or(1).max(1);
-    let spec = Spec { input, element, batch, logits: false };
-    Ok((spec, Facts { labels, description: metadata.custom("description") }))
+    let spec = Spec {
+        input,
+        element,
+        batch,
+        logits: false,
+    };
+    Ok((
+        spec,
+        Facts {
+            labels,
+            description: metadata.custom("description"),
+        },
+    ))
 }
 
 fn input(session: &ort::session::Session) -> Result<([i64; 4], Element), Fault> {
@@ -81,10 +97,17 @@ fn input(session: &ort::session::Session) -> Result<([i64; 4], Element), Fault> 
 
 fn output(session: &ort::session::Session) -> Result<Option<usize>, Fault> {
     let [output] = session.outputs() else {
-        return Err(Fault::Output(format!("{} outputs", session.outputs().len())));
+        return Err(Fault::Output(format!(
+            "{} outputs",
+            session.outputs().len()
+        )));
     };
     match output.dtype() {
-        ValueType::Tensor { ty: TensorElementType::Float32 | TensorElementType::Float16, shape, .. } => {
+        ValueType::Tensor {
+            ty: TensorElementType::Float32 | TensorElementType::Float16,
+            shape,
+            ..
+        } => {
             let dims: &[i64] = shape;
             match *dims {
                 [_, classes] => Ok(usize::try_from(classes).ok().filter(|&n| n > 0)),
@@ -96,7 +119,10 @@ fn output(session: &ort::session::Session) -> Result<Option<usize>, Fault> {
 }
 
 fn shown(dims: &[i64]) -> String {
-    let dims: Vec<String> = dims.iter().map(|&d| if d < 0 { "?".into() } else { d.to_string() }).collect();
+    let dims: Vec<String> = dims
+        .iter()
+        .map(|&d| if d < 0 { "?".into() } else { d.to_string() })
+        .collect();
     format!("[{}]", dims.join(", "))
 }
 
@@ -115,7 +141,10 @@ fn input_size(shape: &[i64; 4], imgsz: Option<String>) -> Result<InputSize, Faul
     };
     let sides = [size.width, size.height];
     if sides.iter().any(|&side| side == 0 || side > MAX_SIDE) {
-        return Err(Fault::NoSize(format!("{}×{} is not between 1 and {MAX_SIDE}", size.height, size.width)));
+        return Err(Fault::NoSize(format!(
+            "{}×{} is not between 1 and {MAX_SIDE}",
+            size.height, size.width
+        )));
     }
     Ok(size)
 }
@@ -133,7 +162,10 @@ impl Spec {
     pub(super) fn settle(&mut self, session: &mut Session, names: usize) -> Result<(), Fault> {
         let scores = session.warm_up()?;
         if scores.len() != names {
-            return Err(Fault::NameCount { scores: scores.len(), names });
+            return Err(Fault::NameCount {
+                scores: scores.len(),
+                names,
+            });
         }
         if scores.iter().any(|score| !score.is_finite()) {
             return Err(Fault::Run("its scores are not finite numbers".into()));

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params, params_from_iter,
+};
 use uuid::Uuid;
 
 use super::{Filter, ModelName, Page, Record};
@@ -70,7 +72,8 @@ pub fn open_writer(path: &Path, fsync: bool) -> io::Result<Connection> {
 /// # Errors
 /// SQLite's.
 pub fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
-    let failed = |e: Box<dyn std::error::Error + Send + Sync>| rusqlite::Error::ToSqlConversionFailure(e);
+    let failed =
+        |e: Box<dyn std::error::Error + Send + Sync>| rusqlite::Error::ToSqlConversionFailure(e);
     let top = serde_json::to_string(&record.top).map_err(|e| failed(e.into()))?;
     let sha256 = hex::decode(&record.image_sha256).map_err(|e| failed(e.into()))?;
     connection.prepare_cached(INSERT)?.execute(params![
@@ -109,7 +112,10 @@ const KEPT: usize = 4;
 impl Reader {
     /// A reader of the database at `path`.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::new(Vec::new()) }
+        Self {
+            path,
+            idle: Mutex::new(Vec::new()),
+        }
     }
 
     /// The record of one request. Blocks.
@@ -133,18 +139,31 @@ impl Reader {
         let (conditions, values) = conditions(filter);
         // One more than asked for tells whether there is a next page.
         let limit = filter.limit + 1;
-        let sql = format!("SELECT * FROM requests WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}");
+        let sql = format!(
+            "SELECT * FROM requests WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}"
+        );
         let mut records = self.with(|connection| {
-            connection.prepare_cached(&sql)?.query_map(params_from_iter(values), from_row)?.collect::<Result<Vec<_>, _>>()
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params_from_iter(values), from_row)?
+                .collect::<Result<Vec<_>, _>>()
         })?;
         let more = records.len() > filter.limit;
         records.truncate(filter.limit);
-        let next = if more { records.last().map(|record| record.request_id) } else { None };
+        let next = if more {
+            records.last().map(|record| record.request_id)
+        } else {
+            None
+        };
         Ok(Page { records, next })
     }
 
     fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let connection = match kept {
             Some(connection) => connection,
             None => {
@@ -187,7 +206,11 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     }
     if let Some(from) = filter.from {
         // Times between two milliseconds belong to the next one.
-        let up = if from.subsec_nanosecond() % 1_000_000 > 0 { 1 } else { 0 };
+        let up = if from.subsec_nanosecond() % 1_000_000 > 0 {
+            1
+        } else {
+            0
+        };
         let from = Timestamp::from_millisecond(from.as_millisecond() + up).unwrap_or(from);
         add("request_id >=", first_id_at(from).into());
     }
@@ -216,7 +239,10 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
         top: serde_json::from_str(&top).map_err(|e| conversion(e.into()))?,
         processing_time: row.get("processing_time")?,
         cached: row.get("cached")?,
-        model: ModelName { name: row.get("model")?, version: row.get("model_version")? },
+        model: ModelName {
+            name: row.get("model")?,
+            version: row.get("model_version")?,
+        },
         image_sha256: hex::encode(sha256),
         image_ref: row.get("image_ref")?,
         image_format: row.get("image_format")?,
@@ -256,10 +282,17 @@ mod tests {
             image_name: format!("{n}.jpg"),
             prediction: prediction.into(),
             confidence,
-            top: vec![ClassScore { class: prediction.into(), index: 0, confidence }],
+            top: vec![ClassScore {
+                class: prediction.into(),
+                index: 0,
+                confidence,
+            }],
             processing_time: 1.5,
             cached: n % 2 == 0,
-            model: ModelName { name: "m".into(), version: "v".into() },
+            model: ModelName {
+                name: "m".into(),
+                version: "v".into(),
+            },
             image_sha256: "ab".repeat(32),
             image_ref: "ab/ab/x.jpg".into(),
             image_format: "jpeg".into(),
@@ -277,7 +310,11 @@ mod tests {
         let path = dir.path().join("r.db");
         let writer = open_writer(&path, false).unwrap();
         for n in 0..10 {
-            let (class, confidence) = if n % 3 == 0 { ("a", 0.9) } else { ("b", 0.1 * f32::from(n)) };
+            let (class, confidence) = if n % 3 == 0 {
+                ("a", 0.9)
+            } else {
+                ("b", 0.1 * f32::from(n))
+            };
             insert(&writer, &record(n, class, confidence)).unwrap();
         }
         (dir, Reader::new(path))
@@ -298,7 +335,10 @@ mod tests {
     #[test]
     fn pages_follow_each_other_without_gap_or_overlap() {
         let (_dir, reader) = store();
-        let mut filter = Filter { limit: 4, ..Filter::default() };
+        let mut filter = Filter {
+            limit: 4,
+            ..Filter::default()
+        };
         let mut all = Vec::new();
         loop {
             let page = reader.list(&filter).unwrap();
@@ -315,13 +355,31 @@ mod tests {
     #[test]
     fn filters_combine() {
         let (_dir, reader) = store();
-        let list = |filter: Filter| reader.list(&Filter { limit: 100, ..filter }).unwrap();
+        let list = |filter: Filter| {
+            reader
+                .list(&Filter {
+                    limit: 100,
+                    ..filter
+                })
+                .unwrap()
+        };
         let at = |n: i64| Some(Timestamp::from_millisecond(1_700_000_000_000 + n).unwrap());
-        let page = list(Filter { prediction: Some("a".into()), ..Filter::default() });
+        let page = list(Filter {
+            prediction: Some("a".into()),
+            ..Filter::default()
+        });
         assert_eq!(names(&page), ["9.jpg", "6.jpg", "3.jpg", "0.jpg"]);
-        let page = list(Filter { min_confidence: Some(0.9), ..Filter::default() });
+        let page = list(Filter {
+            min_confidence: Some(0.9),
+            ..Filter::default()
+        });
         assert_eq!(names(&page), ["9.jpg", "6.jpg", "3.jpg", "0.jpg"]);
-        let page = list(Filter { max_confidence: Some(0.25), from: at(2), to: at(5), ..Filter::default() });
+        let page = list(Filter {
+            max_confidence: Some(0.25),
+            from: at(2),
+            to: at(5),
+            ..Filter::default()
+        });
         assert_eq!(names(&page), ["2.jpg"]);
     }
 }

@@ -30,7 +30,10 @@ impl Flights {
         if let Some(flight) = airborne.get(&key).and_then(Weak::upgrade) {
             return (flight, false);
         }
-        let flight = Arc::new(Flight { key, outcome: watch::Sender::new(None) });
+        let flight = Arc::new(Flight {
+            key,
+            outcome: watch::Sender::new(None),
+        });
         airborne.insert(key, Arc::downgrade(&flight));
         (flight, true)
     }
@@ -48,7 +51,10 @@ impl Flights {
 
     fn forget(&self, key: &ResultKey, flight: &Arc<Flight>) {
         let mut airborne = self.lock();
-        if airborne.get(key).is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(flight))) {
+        if airborne
+            .get(key)
+            .is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(flight)))
+        {
             airborne.remove(key);
         }
     }
@@ -77,7 +83,10 @@ impl Flight {
 mod tests {
     use super::*;
 
-    const KEY: ResultKey = ResultKey { model: [0; 32], picture: [0; 32] };
+    const KEY: ResultKey = ResultKey {
+        model: [0; 32],
+        picture: [0; 32],
+    };
 
     #[test]
     fn one_leads_and_the_others_follow() {

@@ -29,7 +29,9 @@ impl Lifecycle {
 
     /// The model is warm.
     pub fn ready(&self) {
-        let _ = self.0.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self
+            .0
+            .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// The end has been asked for.

@@ -113,7 +113,13 @@ impl Service {
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(config: Config, parts: Parts) -> std::io::Result<Self> {
-        let Parts { loaded: Loaded { model, sessions }, cache, journal, records, uploads } = parts;
+        let Parts {
+            loaded: Loaded { model, sessions },
+            cache,
+            journal,
+            records,
+            uploads,
+        } = parts;
         let cache = Arc::new(cache);
         let flights = Arc::new(Flights::default());
         let queue = Arc::new(Queue::new(sessions.len(), config.max_queue));
@@ -126,7 +132,17 @@ impl Service {
         };
         let workers = Workers::start(sessions, &context)?;
         let (records, uploads) = (Arc::new(records), Arc::new(uploads));
-        Ok(Self { config, model, cache, flights, queue, workers, journal, records, uploads })
+        Ok(Self {
+            config,
+            model,
+            cache,
+            flights,
+            queue,
+            workers,
+            journal,
+            records,
+            uploads,
+        })
     }
 
     /// The model that answers.
@@ -166,7 +182,10 @@ impl Service {
         let request_id = Uuid::now_v7();
         let format = Format::sniff(&request.picture)?;
         let digest = digest(request.picture.clone()).await?;
-        let key = ResultKey { model: self.model.digest, picture: digest };
+        let key = ResultKey {
+            model: self.model.digest,
+            picture: digest,
+        };
         let (classification, timings) = match self.cache.get(&key) {
             Some(known) => (known, None),
             None => self.infer(key, request.picture.clone()).await?,
@@ -176,8 +195,18 @@ impl Service {
         let processing_time = arrival.elapsed();
 
         self.store_picture(digest, format, &request.picture).await?;
-        let record = self.record(request_id, digest, &request, &classification, timings.is_none(), processing_time)?;
-        self.journal.append(record.clone()).await.map_err(Refusal::storage)?;
+        let record = self.record(
+            request_id,
+            digest,
+            &request,
+            &classification,
+            timings.is_none(),
+            processing_time,
+        )?;
+        self.journal
+            .append(record.clone())
+            .await
+            .map_err(Refusal::storage)?;
         Ok(Answer { record, timings })
     }
 
@@ -228,19 +257,26 @@ impl Service {
         if leads {
             // The flight before this one may have landed since the cache was asked.
             if let Some(known) = self.cache.get(&key) {
-                self.flights.land(&flight, Ok((Arc::clone(&known), Timings::default())));
+                self.flights
+                    .land(&flight, Ok((Arc::clone(&known), Timings::default())));
                 return Ok((known, None));
             }
             let job = Job::new(Arc::downgrade(&flight), picture);
             if let Err(retry_after) = self.queue.push(job) {
-                self.flights.land(&flight, Err(Refusal::Busy { retry_after }));
+                self.flights
+                    .land(&flight, Err(Refusal::Busy { retry_after }));
             }
         }
         let (classification, timings) = flight.landed().await?;
         Ok((classification, leads.then_some(timings)))
     }
 
-    async fn store_picture(&self, digest: PictureDigest, format: Format, picture: &Bytes) -> Result<(), Refusal> {
+    async fn store_picture(
+        &self,
+        digest: PictureDigest,
+        format: Format,
+        picture: &Bytes,
+    ) -> Result<(), Refusal> {
         if self.uploads.is_known(&digest) {
             return Ok(());
         }
@@ -257,13 +293,25 @@ impl Service {
         cached: bool,
         processing_time: Duration,
     ) -> Result<Record, Refusal> {
-        let best = classification.best().ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
-        let class = |index: u32| self.model.labels.get(index as usize).cloned().unwrap_or_default();
-        let top = classification.ranking.iter().take(request.top.max(1)).map(|score| ClassScore {
-            class: class(score.index),
-            index: score.index,
-            confidence: score.confidence,
-        });
+        let best = classification
+            .best()
+            .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
+        let class = |index: u32| {
+            self.model
+                .labels
+                .get(index as usize)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let top = classification
+            .ranking
+            .iter()
+            .take(request.top.max(1))
+            .map(|score| ClassScore {
+                class: class(score.index),
+                index: score.index,
+                confidence: score.confidence,
+            });
         let picture = classification.picture;
         let extension = picture.format.extension();
         Ok(Record {
@@ -275,13 +323,18 @@ impl Service {
             top: top.collect(),
             processing_time: (processing_time.as_secs_f64() * 1e6).round() / 1e3,
             cached,
-            model: ModelName { name: self.model.name.clone(), version: self.model.version.clone() },
+            model: ModelName {
+                name: self.model.name.clone(),
+                version: self.model.version.clone(),
+            },
             image_sha256: hex::encode(digest),
             image_ref: Uploads::reference(&digest, extension),
             image_format: picture.format.name().into(),
             image_width: picture.width,
             image_height: picture.height,
-            user_ip: request.address.and_then(|address| kept(address, self.config.record_ip)),
+            user_ip: request
+                .address
+                .and_then(|address| kept(address, self.config.record_ip)),
             client: request.client.clone(),
             instance: self.config.instance.clone(),
             status: 200,
@@ -314,7 +367,9 @@ fn timestamp(request_id: Uuid) -> Timestamp {
 }
 
 fn image_name(given: Option<&str>, extension: &str) -> String {
-    let name = given.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or_default();
+    let name = given
+        .and_then(|name| name.rsplit(['/', '\\']).next())
+        .unwrap_or_default();
     let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
     let end = name.floor_char_boundary(MAX_NAME_BYTES);
     name.truncate(end);
@@ -346,7 +401,10 @@ mod tests {
     #[test]
     fn names_are_only_names() {
         assert_eq!(image_name(Some("../../etc/x.jpg"), "jpg"), "x.jpg");
-        assert_eq!(image_name(Some("C:\\fotos\\garrafa é.png"), "png"), "garrafa é.png");
+        assert_eq!(
+            image_name(Some("C:\\fotos\\garrafa é.png"), "png"),
+            "garrafa é.png"
+        );
         assert_eq!(image_name(Some("a\r\nb\0.jpg"), "jpg"), "ab.jpg");
         assert_eq!(image_name(Some(".."), "gif"), "upload.gif");
         assert_eq!(image_name(None, "webp"), "upload.webp");

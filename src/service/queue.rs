@@ -19,7 +19,11 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(flight: Weak<Flight>, picture: Bytes) -> Self {
-        Self { flight, picture, queued: Instant::now() }
+        Self {
+            flight,
+            picture,
+            queued: Instant::now(),
+        }
     }
 
     fn is_wanted(&self) -> bool {
@@ -61,9 +65,18 @@ const SMOOTHING: u32 = 32;
 
 impl Queue {
     pub(super) fn new(workers: usize, max_wait: Duration) -> Self {
-        let state = State { jobs: VecDeque::new(), mean: FIRST_GUESS, closed: false };
+        let state = State {
+            jobs: VecDeque::new(),
+            mean: FIRST_GUESS,
+            closed: false,
+        };
         let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
-        Self { state: Mutex::new(state), filled: Condvar::new(), workers, max_wait }
+        Self {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+            workers,
+            max_wait,
+        }
     }
 
     /// Adds a job, or says after how many whole seconds to try again.
@@ -73,7 +86,9 @@ impl Queue {
             state.drop_abandoned();
             let wait = self.expected_wait(&state);
             if wait > self.max_wait {
-                return Err(Duration::from_secs(wait.as_secs_f64().ceil().max(1.0) as u64));
+                return Err(Duration::from_secs(
+                    wait.as_secs_f64().ceil().max(1.0) as u64
+                ));
             }
         }
         state.jobs.push_back(job);
@@ -90,7 +105,12 @@ impl Queue {
                 Some(job) if job.is_wanted() => return Some(job),
                 Some(_) => count_abandoned(1),
                 None if state.closed => return None,
-                None => state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    state = self
+                        .filled
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
             }
         }
     }
@@ -130,7 +150,16 @@ mod tests {
 
     fn flights(count: u8) -> Vec<Arc<Flight>> {
         let flights = Flights::default();
-        (0..count).map(|n| flights.join(ResultKey { model: [0; 32], picture: [n; 32] }).0).collect()
+        (0..count)
+            .map(|n| {
+                flights
+                    .join(ResultKey {
+                        model: [0; 32],
+                        picture: [n; 32],
+                    })
+                    .0
+            })
+            .collect()
     }
 
     fn job(flight: &Arc<Flight>) -> Job {
@@ -142,7 +171,10 @@ mod tests {
         let queue = Queue::new(2, Duration::from_millis(10));
         let waiting = flights(7);
         // 5 ms a picture on two workers: the wait passes 10 ms behind five pictures.
-        let admitted = waiting.iter().filter(|flight| queue.push(job(flight)).is_ok()).count();
+        let admitted = waiting
+            .iter()
+            .filter(|flight| queue.push(job(flight)).is_ok())
+            .count();
         assert_eq!(admitted, 5);
         assert_eq!(queue.push(job(&waiting[6])), Err(Duration::from_secs(1)));
     }
@@ -169,7 +201,10 @@ mod tests {
             queue.took(Duration::from_millis(60));
         }
         let waiting = flights(4);
-        let admitted = waiting.iter().filter(|flight| queue.push(job(flight)).is_ok()).count();
+        let admitted = waiting
+            .iter()
+            .filter(|flight| queue.push(job(flight)).is_ok())
+            .count();
         assert_eq!(admitted, 2);
     }
 }

@@ -34,9 +34,9 @@ pub enum Refusal {
 impl Refusal {
     pub(super) fn storage(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::StorageFull(error.to_string())
-            }
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::StorageFull(error.to_string()),
             _ => Self::StorageUnavailable(error.to_string()),
         }
     }

@@ -47,11 +47,24 @@ impl Workers {
         let spawn = |(n, session): (usize, Session)| {
             let context = context.clone();
             let preparer = Preparer::new(context.limits).map_err(std::io::Error::other)?;
-            let worker = Worker { session, preparer, context };
-            std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || worker.run())
+            let worker = Worker {
+                session,
+                preparer,
+                context,
+            };
+            std::thread::Builder::new()
+                .name(format!("worker-{n}"))
+                .spawn(move || worker.run())
         };
-        let threads = sessions.into_iter().enumerate().map(spawn).collect::<Result<_, _>>()?;
-        Ok(Self { count, threads: Mutex::new(threads) })
+        let threads = sessions
+            .into_iter()
+            .enumerate()
+            .map(spawn)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            count,
+            threads: Mutex::new(threads),
+        })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -59,7 +72,8 @@ impl Workers {
     }
 
     pub(super) fn join(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a worker thread had panicked");
@@ -78,13 +92,17 @@ impl Worker {
     fn run(mut self) {
         let queue = Arc::clone(&self.context.queue);
         while let Some(job) = queue.pop() {
-            let Some(flight) = job.flight.upgrade() else { continue };
+            let Some(flight) = job.flight.upgrade() else {
+                continue;
+            };
             let waited = job.queued.elapsed();
             let start = Instant::now();
             let outcome = self.guarded(&job.picture, waited);
             queue.took(start.elapsed());
             if let Ok((classification, timings)) = &outcome {
-                self.context.cache.insert(flight.key(), Arc::clone(classification));
+                self.context
+                    .cache
+                    .insert(flight.key(), Arc::clone(classification));
                 observe(timings);
             }
             self.context.flights.land(&flight, outcome);
@@ -101,19 +119,28 @@ impl Worker {
             Err(_) => {
                 tracing::error!(bytes = picture.len(), "decoding or inference panicked");
                 self.preparer = Preparer::new(self.context.limits).map_err(Refusal::Picture)?;
-                Err(Refusal::Internal("the picture could not be processed".into()))
+                Err(Refusal::Internal(
+                    "the picture could not be processed".into(),
+                ))
             }
         }
     }
 
     fn classify(&mut self, picture: &[u8], queue: Duration) -> Outcome {
         let model = &self.context.model;
-        let prepared = self.preparer.prepare(picture, model.input, self.session.input())?;
+        let prepared = self
+            .preparer
+            .prepare(picture, model.input, self.session.input())?;
         let start = Instant::now();
         let probabilities = self.session.infer().map_err(Refusal::Internal)?;
         let inference = start.elapsed();
         let classification = Arc::new(Classification::new(prepared.info, &probabilities));
-        let timings = Timings { queue, decode: prepared.decode, preprocess: prepared.preprocess, inference };
+        let timings = Timings {
+            queue,
+            decode: prepared.decode,
+            preprocess: prepared.preprocess,
+            inference,
+        };
         Ok((classification, timings))
     }
 }
@@ -129,4 +156,3 @@ fn observe(timings: &Timings) {
         metrics::histogram!("relance_stage_seconds", "stage" => stage).record(time);
     }
 }
-

@@ -73,7 +73,10 @@ fn parse_key(entry: &str) -> Option<ApiKey> {
     let mut sha256 = [0; 32];
     hex::decode_to_slice(digest.trim(), &mut sha256).ok()?;
     let name = name.trim();
-    (!name.is_empty()).then(|| ApiKey { name: name.to_owned(), sha256 })
+    (!name.is_empty()).then(|| ApiKey {
+        name: name.to_owned(),
+        sha256,
+    })
 }
 
 #[cfg(test)]
@@ -93,8 +96,15 @@ mod tests {
     #[test]
     fn malformed_keys_are_named_by_position_not_by_value() {
         let digest = "ab".repeat(32);
-        let error = format!("ci:{digest},secret-in-clear").parse::<ApiKeys>().unwrap_err();
+        let error = format!("ci:{digest},secret-in-clear")
+            .parse::<ApiKeys>()
+            .unwrap_err();
         assert!(error.contains("entry 2") && !error.contains("secret"));
-        assert!(format!("a:{digest},a:{digest}").parse::<ApiKeys>().unwrap_err().contains("twice"));
+        assert!(
+            format!("a:{digest},a:{digest}")
+                .parse::<ApiKeys>()
+                .unwrap_err()
+                .contains("twice")
+        );
     }
 }

@@ -25,15 +25,28 @@ impl Settings {
         let access = &self.access;
         match (&access.api_username, &access.api_password) {
             (Some(_), None) => {
-                return Err(SettingsError::HalfCredentials("API_USERNAME", "API_PASSWORD"));
+                return Err(SettingsError::HalfCredentials(
+                    "API_USERNAME",
+                    "API_PASSWORD",
+                ));
             }
             (None, Some(_)) => {
-                return Err(SettingsError::HalfCredentials("API_PASSWORD", "API_USERNAME"));
+                return Err(SettingsError::HalfCredentials(
+                    "API_PASSWORD",
+                    "API_USERNAME",
+                ));
             }
             _ => {}
         }
-        if access.api_username.as_deref().is_some_and(|name| name.contains(':')) {
-            return Err(SettingsError::Range("API_USERNAME", "free of colons (RFC 7617)"));
+        if access
+            .api_username
+            .as_deref()
+            .is_some_and(|name| name.contains(':'))
+        {
+            return Err(SettingsError::Range(
+                "API_USERNAME",
+                "free of colons (RFC 7617)",
+            ));
         }
         let open = !self.has_credentials() && !access.allow_anonymous;
         if open && !self.listen.host.is_loopback() {
@@ -52,7 +65,10 @@ impl Settings {
             }
         }
         if limits.max_inflight_bytes < limits.max_upload_bytes {
-            return Err(SettingsError::Range("MAX_INFLIGHT_BYTES", "at least MAX_UPLOAD_BYTES"));
+            return Err(SettingsError::Range(
+                "MAX_INFLIGHT_BYTES",
+                "at least MAX_UPLOAD_BYTES",
+            ));
         }
         if self.model.workers.is_some_and(|n| n == 0 || n > 1024) {
             return Err(SettingsError::Range("WORKERS", "between 1 and 1024"));
@@ -62,7 +78,12 @@ impl Settings {
 
     /// Whether anybody must show credentials.
     pub fn has_credentials(&self) -> bool {
-        self.access.api_username.is_some() || self.access.api_keys.as_ref().is_some_and(|keys| !keys.0.is_empty())
+        self.access.api_username.is_some()
+            || self
+                .access
+                .api_keys
+                .as_ref()
+                .is_some_and(|keys| !keys.0.is_empty())
     }
 
     // Compose files and portals set variables to "" to mean "not set".
@@ -70,7 +91,9 @@ impl Settings {
         let blank = |s: &mut String| s.trim().is_empty();
         self.listen.instance_name.take_if(blank);
         self.access.api_username.take_if(blank);
-        self.access.api_password.take_if(|secret| secret.expose().is_empty());
+        self.access
+            .api_password
+            .take_if(|secret| secret.expose().is_empty());
         let no_path = |p: &mut std::path::PathBuf| p.as_os_str().is_empty();
         self.model.labels.take_if(no_path);
         self.model.onnxruntime.take_if(no_path);
@@ -90,14 +113,22 @@ mod tests {
 
     fn check(args: &[&str]) -> Result<Settings, String> {
         let args = std::iter::once("relance").chain(args.iter().copied());
-        Cli::try_parse_from(args).unwrap().settings.validated().map_err(|e| e.to_string())
+        Cli::try_parse_from(args)
+            .unwrap()
+            .settings
+            .validated()
+            .map_err(|e| e.to_string())
     }
 
     #[test]
     fn an_open_door_on_the_network_is_refused() {
         assert!(check(&[]).is_ok());
         assert!(check(&["--host", "::1"]).is_ok());
-        assert!(check(&["--host", "0.0.0.0"]).unwrap_err().contains("ALLOW_ANONYMOUS"));
+        assert!(
+            check(&["--host", "0.0.0.0"])
+                .unwrap_err()
+                .contains("ALLOW_ANONYMOUS")
+        );
         assert!(check(&["--host", "0.0.0.0", "--allow-anonymous"]).is_ok());
         assert!(check(&["--host", "0.0.0.0", "--api-keys", ""]).is_err());
         let key = format!("ci:{}", "00".repeat(32));
@@ -106,10 +137,22 @@ mod tests {
 
     #[test]
     fn half_credentials_and_zero_limits_are_refused() {
-        assert!(check(&["--api-username", "ana"]).unwrap_err().contains("API_PASSWORD"));
-        assert!(check(&["--api-password", "x"]).unwrap_err().contains("API_USERNAME"));
+        assert!(
+            check(&["--api-username", "ana"])
+                .unwrap_err()
+                .contains("API_PASSWORD")
+        );
+        assert!(
+            check(&["--api-password", "x"])
+                .unwrap_err()
+                .contains("API_USERNAME")
+        );
         assert!(check(&["--api-username", "", "--api-password", ""]).is_ok());
-        assert!(check(&["--max-pixels", "0"]).unwrap_err().contains("MAX_PIXELS"));
+        assert!(
+            check(&["--max-pixels", "0"])
+                .unwrap_err()
+                .contains("MAX_PIXELS")
+        );
         assert!(check(&["--workers", "0"]).unwrap_err().contains("WORKERS"));
     }
 }

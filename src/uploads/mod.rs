@@ -23,7 +23,11 @@ const REMEMBERED: u64 = 20_000;
 impl Uploads {
     /// Pictures under `root`, which need not exist yet. Leftovers of unfinished writes are removed.
     pub fn new(root: PathBuf, fsync: bool) -> Self {
-        let uploads = Self { root, fsync, known: Cache::new(REMEMBERED) };
+        let uploads = Self {
+            root,
+            fsync,
+            known: Cache::new(REMEMBERED),
+        };
         // Nothing there, or a disk that cannot be written: the first write says so.
         let _ = fs::remove_dir_all(uploads.unfinished());
         uploads
@@ -87,7 +91,10 @@ impl Uploads {
                 renamed => renamed?,
             }
             if self.fsync {
-                parent(path)?.ancestors().take(3).try_for_each(|dir| File::open(dir)?.sync_all())?;
+                parent(path)?
+                    .ancestors()
+                    .take(3)
+                    .try_for_each(|dir| File::open(dir)?.sync_all())?;
             }
             Ok(())
         };
@@ -108,15 +115,20 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    path.parent()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 // Names come back from records; one must never lead out of the folder.
 fn is_reference(reference: &str) -> bool {
-    let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit())
+    };
     match *reference.split('/').collect::<Vec<_>>() {
         [first, second, name] => {
-            let Some((stem, extension)) = name.split_once('.') else { return false };
+            let Some((stem, extension)) = name.split_once('.') else {
+                return false;
+            };
             hex(first, 2)
                 && hex(second, 2)
                 && hex(stem, 64)
@@ -142,7 +154,9 @@ mod tests {
         let reference = Uploads::reference(&digest, "jpg");
         let path = dir.path().join("pictures").join(&reference);
         let written = fs::metadata(&path).unwrap().modified().unwrap();
-        Uploads::new(dir.path().join("pictures"), false).store(&digest, "jpg", b"bytes").unwrap();
+        Uploads::new(dir.path().join("pictures"), false)
+            .store(&digest, "jpg", b"bytes")
+            .unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
         assert_eq!(uploads.read(&reference).unwrap(), b"bytes");
     }
@@ -164,8 +178,19 @@ mod tests {
         fs::write(dir.path().join("secret"), b"x").unwrap();
         let uploads = Uploads::new(dir.path().join("pictures"), false);
         let fits = Uploads::reference(&[1; 32], "jpg");
-        for name in ["../secret", "/etc/passwd", "", "aa/bb/cc.jpg", &format!("../{fits}"), &fits.replace("jpg", "../x")] {
-            assert_eq!(uploads.read(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+        for name in [
+            "../secret",
+            "/etc/passwd",
+            "",
+            "aa/bb/cc.jpg",
+            &format!("../{fits}"),
+            &fits.replace("jpg", "../x"),
+        ] {
+            assert_eq!(
+                uploads.read(name).unwrap_err().kind(),
+                io::ErrorKind::NotFound,
+                "{name}"
+            );
         }
     }
 }

@@ -31,7 +31,11 @@ async fn every_answer_survives_kill_9() {
         let life = Duration::from_millis(20 + (round * 137) % 400);
         let answered = post_until_killed(app, &counter, life).await;
         total += answered.len();
-        expected.extend(answered.into_iter().map(|a| (a.answer["request_id"].as_str().unwrap().to_owned(), a)));
+        expected.extend(
+            answered
+                .into_iter()
+                .map(|a| (a.answer["request_id"].as_str().unwrap().to_owned(), a)),
+        );
 
         let app = Setup::new().data(dir.path()).start().await;
         for (id, answered) in expected.drain() {
@@ -39,7 +43,10 @@ async fn every_answer_survives_kill_9() {
         }
     }
     println!("{KILLS} kills, {total} answered requests, none lost");
-    assert!(total > 500, "only {total} requests were answered before the kills: the test proves too little");
+    assert!(
+        total > 500,
+        "only {total} requests were answered before the kills: the test proves too little"
+    );
 }
 
 async fn post_until_killed(app: App, counter: &Arc<AtomicU64>, life: Duration) -> Vec<Answered> {
@@ -53,13 +60,20 @@ async fn post_until_killed(app: App, counter: &Arc<AtomicU64>, life: Duration) -
                 // Every third picture has been sent before.
                 let n = counter.fetch_add(1, Ordering::Relaxed);
                 let sent = unique(&base, if n.is_multiple_of(3) { n / 2 } else { n });
-                let request = client.post(&url).header("content-type", "image/jpeg").body(sent.clone());
-                let Ok(response) = request.send().await else { return };
+                let request = client
+                    .post(&url)
+                    .header("content-type", "image/jpeg")
+                    .body(sent.clone());
+                let Ok(response) = request.send().await else {
+                    return;
+                };
                 if response.status() != StatusCode::OK {
                     continue;
                 }
                 // An answer counts once the client has all of it.
-                let Ok(answer) = response.json::<Value>().await else { return };
+                let Ok(answer) = response.json::<Value>().await else {
+                    return;
+                };
                 answered.lock().unwrap().push(Answered { answer, sent });
             }
         })
@@ -76,13 +90,32 @@ async fn post_until_killed(app: App, counter: &Arc<AtomicU64>, life: Duration) -
 async fn check(app: &App, id: &str, answered: &Answered) {
     let (status, record) = json(app.get(&format!("/requests/{id}"))).await;
     assert_eq!(status, StatusCode::OK, "the record of {id} is lost");
-    for key in ["prediction", "confidence", "top", "timestamp", "image_name", "cached"] {
+    for key in [
+        "prediction",
+        "confidence",
+        "top",
+        "timestamp",
+        "image_name",
+        "cached",
+    ] {
         assert_eq!(record[key], answered.answer[key], "{key} of {id}");
     }
     assert_eq!(record["image_sha256"], answered.answer["image"]["sha256"]);
-    let image = app.get(&format!("/requests/{id}/image")).send().await.unwrap();
-    assert_eq!(image.status(), StatusCode::OK, "the picture of {id} is lost");
-    assert_eq!(image.bytes().await.unwrap(), answered.sent, "the picture of {id} has changed");
+    let image = app
+        .get(&format!("/requests/{id}/image"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        image.status(),
+        StatusCode::OK,
+        "the picture of {id} is lost"
+    );
+    assert_eq!(
+        image.bytes().await.unwrap(),
+        answered.sent,
+        "the picture of {id} has changed"
+    );
 }
 
 #[tokio::test]
@@ -95,7 +128,11 @@ async fn a_picture_is_stored_once() {
     let mut folders = vec![app.data.join("pictures")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path())
+            } else {
+                files.push(entry.path())
+            }
         }
     }
     assert_eq!(files.len(), 1, "{files:?}");
@@ -117,13 +154,20 @@ async fn sigterm_drains_and_loses_nothing() {
     let base = picture("jpeg-640x480.jpg");
     let clients: Vec<_> = (0..16)
         .map(|c: u64| {
-            let (client, url, stop, base) = (client.clone(), url.clone(), Arc::clone(&stop), base.clone());
+            let (client, url, stop, base) =
+                (client.clone(), url.clone(), Arc::clone(&stop), base.clone());
             tokio::spawn(async move {
                 let mut sent = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let body = unique(&base, c << 32 | sent);
-                    let request = client.post(format!("{url}/predict")).header("content-type", "image/jpeg").body(body);
-                    let response = request.send().await.expect("a request sent while serving was not answered");
+                    let request = client
+                        .post(format!("{url}/predict"))
+                        .header("content-type", "image/jpeg")
+                        .body(body);
+                    let response = request
+                        .send()
+                        .await
+                        .expect("a request sent while serving was not answered");
                     assert_eq!(response.status(), StatusCode::OK);
                     sent += 1;
                 }
@@ -138,7 +182,10 @@ async fn sigterm_drains_and_loses_nothing() {
     while told.elapsed() < Duration::from_millis(500) {
         let ready = app.get("/health/ready").send().await.unwrap().status();
         not_ready |= ready == StatusCode::SERVICE_UNAVAILABLE;
-        assert_eq!(app.get("/health").send().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(
+            app.get("/health").send().await.unwrap().status(),
+            StatusCode::OK
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(not_ready, "readiness must fail after SIGTERM");
@@ -157,7 +204,9 @@ async fn sigterm_drains_and_loses_nothing() {
     loop {
         let (_, page) = json(app.get(&path)).await;
         listed += page["requests"].as_array().unwrap().len() as u64;
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/requests?limit=500&cursor={cursor}");
     }
     assert_eq!(listed, answered);
@@ -168,11 +217,20 @@ async fn requests_in_flight_at_the_end_of_the_delay_are_finished() {
     let mut app = Setup::new().set("DRAIN_DELAY_MS", "0").start().await;
     let base = picture("jpeg-1280x960.jpg");
     let requests = (0..60).map(|n| app.post_picture(unique(&base, n), "a.jpg"));
-    let flying: Vec<_> = requests.map(|r| tokio::spawn(async move { r.send().await })).collect();
+    let flying: Vec<_> = requests
+        .map(|r| tokio::spawn(async move { r.send().await }))
+        .collect();
     // Sent means that the service has it: the counter is only raised by what it has begun to answer.
     let end = Instant::now() + Duration::from_secs(10);
     loop {
-        let metrics = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let metrics = app
+            .get("/metrics")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         if metrics.contains("relance_results_total") {
             break;
         }

@@ -15,7 +15,12 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 async fn answered(request: RequestBuilder) -> Value {
@@ -25,11 +30,14 @@ async fn answered(request: RequestBuilder) -> Value {
 }
 
 fn form(app: &App, field: &str, part: Part) -> RequestBuilder {
-    app.post("/predict").multipart(Form::new().part(field.to_owned(), part))
+    app.post("/predict")
+        .multipart(Form::new().part(field.to_owned(), part))
 }
 
 fn raw(app: &App, content_type: &str, bytes: Vec<u8>) -> RequestBuilder {
-    app.post("/predict").header("content-type", content_type).body(bytes)
+    app.post("/predict")
+        .header("content-type", content_type)
+        .body(bytes)
 }
 
 #[tokio::test]
@@ -37,20 +45,34 @@ async fn every_way_to_send_a_picture_gives_the_same_answer() {
     let app = App::start().await;
     let bytes = picture("jpeg-420.jpg");
     let part = || Part::bytes(bytes.clone()).file_name("a.jpg");
-    let beside = Form::new().text("note", "hello").part("image", part()).text("more", "of it");
+    let beside = Form::new()
+        .text("note", "hello")
+        .part("image", part())
+        .text("more", "of it");
     let ways = [
         ("field image", form(&app, "image", part())),
         ("field file", form(&app, "file", part())),
-        ("field without a file name", form(&app, "image", Part::bytes(bytes.clone()))),
+        (
+            "field without a file name",
+            form(&app, "image", Part::bytes(bytes.clone())),
+        ),
         ("field among others", app.post("/predict").multipart(beside)),
         ("image/jpeg", raw(&app, "image/jpeg", bytes.clone())),
-        ("octet-stream", raw(&app, "application/octet-stream", bytes.clone())),
+        (
+            "octet-stream",
+            raw(&app, "application/octet-stream", bytes.clone()),
+        ),
         ("no content type", app.post("/predict").body(bytes.clone())),
     ];
     let mut first: Option<Value> = None;
     for (way, request) in ways {
         let answer = answered(request).await;
-        let result = json!([answer["prediction"], answer["confidence"], answer["top"], answer["image"]]);
+        let result = json!([
+            answer["prediction"],
+            answer["confidence"],
+            answer["top"],
+            answer["image"]
+        ]);
         assert_eq!(answer["image"]["sha256"], sha256(&bytes), "{way}");
         assert_eq!(&result, first.get_or_insert(result.clone()), "{way}");
     }
@@ -61,24 +83,37 @@ async fn the_answer_has_the_documented_keys_and_facts() {
     let app = App::start().await;
     let bytes = picture("png-rgb.png");
     let before = jiff::Timestamp::now().as_millisecond();
-    let response = app.post_picture(bytes.clone(), "garrafa.png").send().await.unwrap();
+    let response = app
+        .post_picture(bytes.clone(), "garrafa.png")
+        .send()
+        .await
+        .unwrap();
     let headers = response.headers().clone();
     let answer: Value = response.json().await.unwrap();
 
     let documented = [
-        "cached", "confidence", "image", "image_name", "model", "prediction", "processing_time", "request_id",
-        "timestamp", "top",
+        "cached",
+        "confidence",
+        "image",
+        "image_name",
+        "model",
+        "prediction",
+        "processing_time",
+        "request_id",
+        "timestamp",
+        "top",
     ];
-    let mut found = keys(&answer);
-    found.sort_unstable();
-    assert_eq!(found, documented);
+    assert_eq!(keys(&answer), documented);
     assert_eq!(answer["image_name"], "garrafa.png");
     assert_eq!(answer["cached"], false);
     let known = image::load_from_memory(&bytes).unwrap();
     let facts = json!({"sha256": sha256(&bytes), "width": known.width(), "height": known.height(), "format": "png"});
     assert_eq!(answer["image"], facts);
     let model = std::fs::read(support::small_model()).unwrap();
-    assert_eq!(answer["model"], json!({"name": "yolov8n-cls-nc10-64", "version": sha256(&model)[..12]}));
+    assert_eq!(
+        answer["model"],
+        json!({"name": "yolov8n-cls-nc10-64", "version": sha256(&model)[..12]})
+    );
 
     let id: Uuid = answer["request_id"].as_str().unwrap().parse().unwrap();
     assert_eq!(id.get_version_num(), 7);
@@ -89,9 +124,18 @@ async fn the_answer_has_the_documented_keys_and_facts() {
     assert_eq!(headers["x-served-by"], "test");
 
     let timing = headers["server-timing"].to_str().unwrap();
-    let stages: Vec<_> = timing.split(", ").map(|stage| stage.split_once(";dur=").unwrap()).collect();
-    assert_eq!(stages.iter().map(|s| s.0).collect::<Vec<_>>(), ["queue", "decode", "preprocess", "inference"]);
-    assert!(stages.iter().all(|s| s.1.parse::<f64>().is_ok()), "{timing}");
+    let stages: Vec<_> = timing
+        .split(", ")
+        .map(|stage| stage.split_once(";dur=").unwrap())
+        .collect();
+    assert_eq!(
+        stages.iter().map(|s| s.0).collect::<Vec<_>>(),
+        ["queue", "decode", "preprocess", "inference"]
+    );
+    assert!(
+        stages.iter().all(|s| s.1.parse::<f64>().is_ok()),
+        "{timing}"
+    );
 }
 
 #[tokio::test]
@@ -99,22 +143,52 @@ async fn top_says_how_many_classes_come_back() {
     let app = App::start().await;
     let post = |query: &str| {
         let part = Part::bytes(picture("jpeg-420.jpg"));
-        app.post(&format!("/predict{query}")).multipart(Form::new().part("image", part))
+        app.post(&format!("/predict{query}"))
+            .multipart(Form::new().part("image", part))
     };
-    for (query, count) in [("", 5), ("?top=1", 1), ("?top=3", 3), ("?top=10", 10), ("?top=1000000", 10)] {
+    for (query, count) in [
+        ("", 5),
+        ("?top=1", 1),
+        ("?top=3", 3),
+        ("?top=10", 10),
+        ("?top=1000000", 10),
+    ] {
         let answer = answered(post(query)).await;
         let top = answer["top"].as_array().unwrap();
         assert_eq!(top.len(), count, "{query}");
-        assert_eq!((&top[0]["class"], &top[0]["confidence"]), (&answer["prediction"], &answer["confidence"]));
-        let scores: Vec<f64> = top.iter().map(|score| score["confidence"].as_f64().unwrap()).collect();
+        assert_eq!(
+            (&top[0]["class"], &top[0]["confidence"]),
+            (&answer["prediction"], &answer["confidence"])
+        );
+        let scores: Vec<f64> = top
+            .iter()
+            .map(|score| score["confidence"].as_f64().unwrap())
+            .collect();
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
         let sum: f64 = scores.iter().sum();
-        assert!(sum <= 1.0 + 1e-4 && (count < 10 || sum >= 1.0 - 1e-4), "{query}: {sum}");
-        assert!(top.iter().all(|score| keys(score) == ["class", "confidence", "index"]), "{top:?}");
+        assert!(
+            sum <= 1.0 + 1e-4 && (count < 10 || sum >= 1.0 - 1e-4),
+            "{query}: {sum}"
+        );
+        assert!(
+            top.iter()
+                .all(|score| keys(score) == ["class", "confidence", "index"]),
+            "{top:?}"
+        );
     }
-    for query in ["?top=0", "?top=-1", "?top=abc", "?top=", "?top=1.5", "?top=99999999999999999999"] {
+    for query in [
+        "?top=0",
+        "?top=-1",
+        "?top=abc",
+        "?top=",
+        "?top=1.5",
+        "?top=99999999999999999999",
+    ] {
         let detail = problem(post(query), 400, "bad-parameter").await;
-        assert!(detail.contains("top") && detail.contains("a whole number from 1 up"), "{query}: {detail}");
+        assert!(
+            detail.contains("top") && detail.contains("a whole number from 1 up"),
+            "{query}: {detail}"
+        );
     }
 }
 
@@ -126,7 +200,10 @@ async fn the_same_picture_again_comes_from_the_cache() {
     let response = raw(&app, "image/jpeg", bytes.clone()).send().await.unwrap();
     assert_eq!(response.headers()["server-timing"], r#"cache;desc="hit""#);
     let again: Value = response.json().await.unwrap();
-    assert_eq!((&first["cached"], &again["cached"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&first["cached"], &again["cached"]),
+        (&json!(false), &json!(true))
+    );
     for same in ["prediction", "confidence", "top", "image", "model"] {
         assert_eq!(first[same], again[same], "{same}");
     }
@@ -138,11 +215,20 @@ async fn the_same_picture_again_comes_from_the_cache() {
 #[tokio::test]
 async fn names_and_declared_types_are_not_believed() {
     let app = App::start().await;
-    let part = Part::bytes(picture("png-rgb.png")).file_name("holiday.jpg").mime_str("image/gif").unwrap();
+    let part = Part::bytes(picture("png-rgb.png"))
+        .file_name("holiday.jpg")
+        .mime_str("image/gif")
+        .unwrap();
     let answer = answered(form(&app, "image", part)).await;
-    assert_eq!((&answer["image"]["format"], &answer["image_name"]), (&json!("png"), &json!("holiday.jpg")));
+    assert_eq!(
+        (&answer["image"]["format"], &answer["image_name"]),
+        (&json!("png"), &json!("holiday.jpg"))
+    );
     let answer = answered(raw(&app, "image/png", picture("webp-lossy.webp"))).await;
-    assert_eq!((&answer["image"]["format"], &answer["image_name"]), (&json!("webp"), &json!("upload.webp")));
+    assert_eq!(
+        (&answer["image"]["format"], &answer["image_name"]),
+        (&json!("webp"), &json!("upload.webp"))
+    );
 }
 
 #[tokio::test]
@@ -160,27 +246,52 @@ async fn file_names_are_only_names() {
         ("a\tb.jpg", "ab.jpg"),
         (&long, &long[..255]),
     ] {
-        let head = format!("--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{sent}\"\r\n\r\n");
+        let head = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{sent}\"\r\n\r\n"
+        );
         let body = [head.as_bytes(), &bytes, b"\r\n--b--\r\n"].concat();
         let answer = answered(raw(&app, "multipart/form-data; boundary=b", body)).await;
         assert_eq!(answer["image_name"], kept, "{sent}");
     }
-    let named = raw(&app, "image/jpeg", bytes).header("content-disposition", "attachment; filename=\"dir/b.jpg\"");
+    let named = raw(&app, "image/jpeg", bytes)
+        .header("content-disposition", "attachment; filename=\"dir/b.jpg\"");
     assert_eq!(answered(named).await["image_name"], "b.jpg");
 }
 
 #[tokio::test]
 async fn curl_needs_no_special_care() {
-    let app = Setup::new().set("API_USERNAME", "user").set("API_PASSWORD", "pass").start().await;
+    let app = Setup::new()
+        .set("API_USERNAME", "user")
+        .set("API_PASSWORD", "pass")
+        .start()
+        .await;
     let file = fixture("pictures/jpeg-420.jpg");
-    let (form, data) = (format!("image=@{}", file.display()), format!("@{}", file.display()));
-    for arguments in [vec!["-F", &form], vec!["--data-binary", &data, "-H", "Content-Type: image/jpeg"]] {
+    let (form, data) = (
+        format!("image=@{}", file.display()),
+        format!("@{}", file.display()),
+    );
+    for arguments in [
+        vec!["-F", &form],
+        vec!["--data-binary", &data, "-H", "Content-Type: image/jpeg"],
+    ] {
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--fail-with-body", "--noproxy", "*", "-u", "user:pass"]).args(&arguments);
+        curl.args([
+            "-sS",
+            "--fail-with-body",
+            "--noproxy",
+            "*",
+            "-u",
+            "user:pass",
+        ])
+        .args(&arguments);
         let output = curl.arg(format!("{}/predict", app.url)).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answer["image"]["sha256"], sha256(&picture("jpeg-420.jpg")), "{arguments:?}");
+        assert_eq!(
+            answer["image"]["sha256"],
+            sha256(&picture("jpeg-420.jpg")),
+            "{arguments:?}"
+        );
     }
 }
 
@@ -190,12 +301,20 @@ fn reference(model_sha256: &str) -> Vec<(String, Vec<f64>)> {
     let text = std::fs::read_to_string(fixture("expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
     let made_with = &expected["model_sha256"];
-    assert!(made_with == model_sha256, "expected.json is of model {made_with}, not of {model_sha256}: {STALE}");
+    assert!(
+        made_with == model_sha256,
+        "expected.json is of model {made_with}, not of {model_sha256}: {STALE}"
+    );
     let pictures = expected["pictures"].as_array().unwrap();
     let one = |picture: &Value| {
         let file = picture["file"].as_str().unwrap().to_owned();
-        let row = picture["probabilities"].as_array().unwrap_or_else(|| panic!("{file} has no probabilities: {STALE}"));
-        (file, row.iter().map(|value| value.as_f64().unwrap()).collect())
+        let row = picture["probabilities"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{file} has no probabilities: {STALE}"));
+        (
+            file,
+            row.iter().map(|value| value.as_f64().unwrap()).collect(),
+        )
     };
     pictures.iter().map(one).collect()
 }
@@ -203,13 +322,19 @@ fn reference(model_sha256: &str) -> Vec<(String, Vec<f64>)> {
 #[tokio::test]
 async fn the_default_model_says_what_the_reference_says() {
     let default = repo().join("models/bottle.onnx");
-    let bytes = std::fs::read(&default).unwrap_or_else(|error| panic!("{}: {error}; run `make model`", default.display()));
+    let bytes = std::fs::read(&default)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `make model`", default.display()));
     let reference = reference(&sha256(&bytes));
-    let app = Setup::new().set("MODEL", "models/bottle.onnx").start().await;
+    let app = Setup::new()
+        .set("MODEL", "models/bottle.onnx")
+        .start()
+        .await;
     let classes = support::json(app.get("/models")).await.1["models"][0]["classes"].clone();
     let (mut largest, mut at, mut failures) = (0.0, String::new(), Vec::new());
     for (file, expected) in &reference {
-        let post = app.post("/predict?top=1000").body(std::fs::read(fixture(file)).unwrap());
+        let post = app
+            .post("/predict?top=1000")
+            .body(std::fs::read(fixture(file)).unwrap());
         let (status, answer) = support::json(post).await;
         if status != StatusCode::OK {
             failures.push(format!("{file}: {answer}"));
@@ -218,7 +343,8 @@ async fn the_default_model_says_what_the_reference_says() {
         let top = answer["top"].as_array().unwrap();
         assert_eq!(top.len(), expected.len(), "{file}");
         let expected_of = |score: &Value| expected[score["index"].as_u64().unwrap() as usize];
-        let off = |score: &Value| (score["confidence"].as_f64().unwrap() - expected_of(score)).abs();
+        let off =
+            |score: &Value| (score["confidence"].as_f64().unwrap() - expected_of(score)).abs();
         let worst = top.iter().map(off).fold(0.0, f64::max);
         if worst > largest {
             (largest, at) = (worst, file.clone());
@@ -228,8 +354,15 @@ async fn the_default_model_says_what_the_reference_says() {
         if worst > 1e-3 || expected_of(&top[0]) < best - 1e-3 {
             failures.push(format!("{file}: {worst:.6} off"));
         }
-        assert_eq!(answer["prediction"], classes[top[0]["index"].as_u64().unwrap() as usize], "{file}");
+        assert_eq!(
+            answer["prediction"],
+            classes[top[0]["index"].as_u64().unwrap() as usize],
+            "{file}"
+        );
     }
-    println!("{} pictures; the largest difference is {largest:.2e} ({at})", reference.len());
+    println!(
+        "{} pictures; the largest difference is {largest:.2e} ({at})",
+        reference.len()
+    );
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -55,13 +55,26 @@ impl Setup {
     pub fn new() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_relance"));
         for (name, _) in std::env::vars_os() {
-            let keep = ["PATH", "HOME", "LD_LIBRARY_PATH", "ORT_DYLIB_PATH", "TMPDIR"];
+            let keep = [
+                "PATH",
+                "HOME",
+                "LD_LIBRARY_PATH",
+                "ORT_DYLIB_PATH",
+                "TMPDIR",
+            ];
             if !keep.iter().any(|k| name == *k) {
                 command.env_remove(name);
             }
         }
-        let mut setup = Self { command, data: None };
-        setup.command.env("PORT", "0").env("INSTANCE_NAME", "test").current_dir(repo());
+        let mut setup = Self {
+            command,
+            data: None,
+        };
+        setup
+            .command
+            .env("PORT", "0")
+            .env("INSTANCE_NAME", "test")
+            .current_dir(repo());
         setup.set("MODEL", small_model().to_str().unwrap())
     }
 
@@ -78,7 +91,11 @@ impl Setup {
     /// Runs the program inside another one: `wrapper… relance`.
     pub fn inside(mut self, wrapper: &[&str]) -> Self {
         let mut outer = Command::new(wrapper[0]);
-        outer.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args()).current_dir(repo());
+        outer
+            .args(&wrapper[1..])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .current_dir(repo());
         for (name, value) in self.command.get_envs() {
             match value {
                 Some(value) => outer.env(name, value),
@@ -101,20 +118,34 @@ impl Setup {
     pub fn refusal(self) -> String {
         let dir = tempfile::tempdir().unwrap();
         let mut command = self.inside(&["timeout", "30"]).command;
-        let output = command.env("DATA_DIR", dir.path()).stdin(Stdio::null()).output().unwrap();
+        let output = command
+            .env("DATA_DIR", dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(output.stdout.is_empty(), "{output:?}");
+        assert!(output.stdout.is_empty(), "{:?}", output.stdout);
         let line = text.strip_suffix('\n').unwrap_or(&text);
-        assert!(!line.is_empty() && !line.contains('\n'), "not one line: {text:?}");
+        assert!(
+            !line.is_empty() && !line.contains('\n'),
+            "not one line: {text:?}"
+        );
         line.to_owned()
     }
 
     /// Starts it, waits until it is ready; its log if it ends instead.
     pub fn try_start(mut self) -> Result<App, String> {
         let dir = self.data.is_none().then(|| tempfile::tempdir().unwrap());
-        let data = self.data.clone().unwrap_or_else(|| dir.as_ref().unwrap().path().join("data"));
-        self.command.env("DATA_DIR", &data).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let data = self
+            .data
+            .clone()
+            .unwrap_or_else(|| dir.as_ref().unwrap().path().join("data"));
+        self.command
+            .env("DATA_DIR", &data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -132,8 +163,19 @@ impl Setup {
         });
         match receiver.recv_timeout(PATIENCE) {
             Ok(url) => {
-                let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-                Ok(App { client, url, data, child, log, _dir: dir })
+                let client = Client::builder()
+                    .no_proxy()
+                    .timeout(PATIENCE)
+                    .build()
+                    .unwrap();
+                Ok(App {
+                    client,
+                    url,
+                    data,
+                    child,
+                    log,
+                    _dir: dir,
+                })
             }
             Err(_) => {
                 let _ = child.kill();
@@ -163,7 +205,8 @@ impl App {
     /// Posts a picture in the multipart field `image`.
     pub fn post_picture(&self, bytes: Vec<u8>, name: &str) -> RequestBuilder {
         let part = Part::bytes(bytes).file_name(name.to_owned());
-        self.post("/predict").multipart(Form::new().part("image", part))
+        self.post("/predict")
+            .multipart(Form::new().part("image", part))
     }
 
     /// Posts a picture and returns the answer, which must be a 200.
@@ -180,8 +223,17 @@ impl App {
 
     /// The value of one series of `/metrics`, written as there; 0 if it has not begun.
     pub async fn metric(&self, series: &str) -> u64 {
-        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let text = self
+            .get("/metrics")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().unwrap())
     }
 
@@ -194,7 +246,10 @@ impl App {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -205,7 +260,11 @@ impl App {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(Instant::now() < end, "the program does not end:\n{}", self.log());
+            assert!(
+                Instant::now() < end,
+                "the program does not end:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -239,11 +298,22 @@ pub async fn json(request: RequestBuilder) -> (StatusCode, Value) {
 /// Sends a request that must be refused with the problem `kind`; returns its detail.
 pub async fn problem(request: RequestBuilder, status: u16, kind: &str) -> String {
     let answer = request.send().await.unwrap();
-    let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    let content_type = answer.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let told = answer.status().as_u16();
     let body: Value = answer.json().await.unwrap();
-    assert_eq!(body["type"], format!("urn:relance:problem:{kind}"), "{body}");
-    assert_eq!((told, content_type.as_str()), (status, "application/problem+json"), "{body}");
+    assert_eq!(
+        body["type"],
+        format!("urn:relance:problem:{kind}"),
+        "{body}"
+    );
+    assert_eq!(
+        (told, content_type.as_str()),
+        (status, "application/problem+json"),
+        "{body}"
+    );
     assert_eq!(body["status"], status);
     assert_eq!(body["error"], body["detail"]);
     body["detail"].as_str().unwrap().to_owned()

@@ -100,8 +100,10 @@ function setText(parent, texts) {
 function setPicture(parent, blob) {
   const picture = parent.querySelector("img");
   const url = URL.createObjectURL(blob);
-  picture.onload = picture.onerror = () => URL.revokeObjectURL(url);
   picture.src = url;
+  // Not every browser shows every format, TIFF for one; the frame then stays empty.
+  const shown = picture.decode().catch(() => picture.remove());
+  shown.then(() => URL.revokeObjectURL(url));
 }
 
 const source = (answer) => t(answer.cached ? "cached" : "computed");
