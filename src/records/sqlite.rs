@@ -288,7 +288,7 @@ mod tests {
                 confidence,
             }],
             processing_time: 1.5,
-            cached: n % 2 == 0,
+            cached: n.is_multiple_of(2),
             model: ModelName {
                 name: "m".into(),
                 version: "v".into(),

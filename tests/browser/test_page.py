@@ -298,6 +298,7 @@ def test_a_text_file_gets_the_detail_of_the_problem(service: Instance, page: Pag
     assert "failed" in card.get_attribute("class")
     assert page.one(".card .answer").text == "Not classified"
     assert page.one(".card .facts").text == detail
+    assert page.all(".card img") == [], "a broken picture is shown"
     page.screenshot("error")
 
 
@@ -417,7 +418,9 @@ def test_nothing_is_wider_than_the_screen(width: int, scheme: str, service: Inst
     page.open(service.url)
     page.choose(FIXTURES / "pictures/jpeg-exif-6.jpg", FIXTURES / "pictures/png-rgb.png", long_name, text)
     page.cards(4)
-    page.wait(lambda: page.one("#recent img").get_property("naturalWidth"))
+    page.wait(lambda: all(picture.get_property("naturalWidth") for picture in page.all("#recent img")))
+    widths = [picture.get_property("naturalWidth") for picture in page.all(".card img")]
+    assert widths == [110, 300, 640]
     content, screen = page.driver.execute_script(
         "const page = document.scrollingElement; return [page.scrollWidth, page.clientWidth]")
     assert (content, screen) == (width, width)

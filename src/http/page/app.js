@@ -100,10 +100,14 @@ function setText(parent, texts) {
 function setPicture(parent, blob) {
   const picture = parent.querySelector("img");
   const url = URL.createObjectURL(blob);
-  picture.src = url;
+  const done = () => URL.revokeObjectURL(url);
+  picture.addEventListener("load", done);
   // Not every browser shows every format, TIFF for one; the frame then stays empty.
-  const shown = picture.decode().catch(() => picture.remove());
-  shown.then(() => URL.revokeObjectURL(url));
+  picture.addEventListener("error", () => {
+    done();
+    picture.remove();
+  });
+  picture.src = url;
 }
 
 const source = (answer) => t(answer.cached ? "cached" : "computed");
