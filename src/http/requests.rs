@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -112,9 +113,9 @@ pub(super) async fn list(
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Path(request_id): Path<String>,
+    request_id: RequestId,
 ) -> Result<Json<Record>, Problem> {
-    find(&app, &request_id).await.map(Json)
+    find(&app, request_id).await.map(Json)
 }
 
 /// The picture of a request, as it was sent
@@ -136,14 +137,17 @@ pub(super) async fn get(
 )]
 pub(super) async fn image(
     State(app): State<Arc<App>>,
-    Path(request_id): Path<String>,
+    request_id: RequestId,
 ) -> Result<Response, Problem> {
-    let record = find(&app, &request_id).await?;
+    let record = find(&app, request_id).await?;
     let picture = app.service.picture(&record).await?;
     let picture = picture.ok_or_else(|| {
         Problem::new(
             Kind::NotFound,
-            format!("the picture of request {request_id} is no longer stored"),
+            format!(
+                "the picture of request {} is no longer stored",
+                record.request_id
+            ),
         )
     })?;
     let extension = record.image_ref.rsplit('.').next().unwrap_or_default();
@@ -168,11 +172,26 @@ pub(super) async fn image(
     Ok((headers, picture).into_response())
 }
 
-async fn find(app: &App, request_id: &str) -> Result<Record, Problem> {
-    let id: Uuid = request_id.parse().map_err(|_| {
-        let detail = format!("{request_id:?} is not a request identifier; accepted is a UUID");
-        Problem::new(Kind::BadParameter, detail)
-    })?;
+/// The identifier in the path.
+pub(super) struct RequestId(Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let bad = |what: &str| {
+            let detail = format!("{what} is not a request identifier; accepted is a UUID");
+            Problem::new(Kind::BadParameter, detail)
+        };
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| bad("what is not UTF-8"))?;
+        let id = text.parse().map_err(|_| bad(&format!("{text:?}")))?;
+        Ok(Self(id))
+    }
+}
+
+async fn find(app: &App, RequestId(id): RequestId) -> Result<Record, Problem> {
     let record = app.service.find(id).await?;
     record.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no request {id}")))
 }

@@ -69,6 +69,7 @@ fn colour_table(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
 fn explain(error: DecodingError) -> ImageError {
     let format = Format::Gif;
     match error {
+        DecodingError::UnexpectedEof => ImageError::Truncated { format },
         DecodingError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImageError::Truncated { format }
         }

@@ -11,6 +11,8 @@ mod geometry;
 mod gif;
 mod jpeg;
 mod orientation;
+mod resample;
+mod taps;
 mod tensor;
 
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ pub use format::Format;
 pub use geometry::InputSize;
 
 use decode::Decoded;
-use tensor::Resampler;
+use resample::Resampler;
 
 /// What a picture may cost; checked from its header, before any pixel is decoded.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,7 @@ impl Preparer {
             limits,
             jpeg: jpeg::Decoder::new()?,
             pixels: Vec::new(),
-            resampler: Resampler::new(),
+            resampler: Resampler::default(),
         })
     }
 
@@ -141,7 +143,8 @@ impl Preparer {
             width,
             height,
         };
-        self.resampler.run(&self.pixels, &decoded, size)?;
+        self.pixels.extend_from_slice(&[0; resample::PADDING]);
+        self.resampler.run(&self.pixels, &decoded, size);
         if self.pixels.capacity() > KEPT_BUFFER_BYTES {
             self.pixels = Vec::new();
         }

@@ -10,6 +10,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<String>, ModelError> {
         reason,
     };
     let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    // Editors on Windows begin files with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if labels.is_empty() {
         return Err(fail("it is empty".into()));

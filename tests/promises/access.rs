@@ -12,10 +12,19 @@ use crate::support::{App, Setup, json, picture, problem};
 
 /// A key made by `relance key`, and its entry for `API_KEYS`.
 fn new_key(name: &str) -> (String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_relance")).args(["key", name]).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_relance"))
+        .args(["key", name])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    let value = |label: &str| text.lines().find_map(|line| line.strip_prefix(label)).unwrap().trim().to_owned();
+    let value = |label: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(label))
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
     (value("key (shown only now):"), value("entry for API_KEYS:"))
 }
 
@@ -25,7 +34,10 @@ fn basic(request: RequestBuilder, user: &str, password: &str) -> RequestBuilder 
 
 /// The record of a picture posted with `credentials`.
 async fn record(app: &App, credentials: impl Fn(RequestBuilder) -> RequestBuilder) -> Value {
-    let (status, answer) = json(credentials(app.post_picture(picture("jpeg-1x1.jpg"), "a.jpg"))).await;
+    let (status, answer) = json(credentials(
+        app.post_picture(picture("jpeg-1x1.jpg"), "a.jpg"),
+    ))
+    .await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let path = format!("/requests/{}", answer["request_id"].as_str().unwrap());
     let (status, record) = json(credentials(app.get(&path))).await;
@@ -37,33 +49,68 @@ async fn record(app: &App, credentials: impl Fn(RequestBuilder) -> RequestBuilde
 async fn on_loopback_no_credentials_are_needed() {
     let app = App::start().await;
     let record = record(&app, |request| request).await;
-    assert_eq!((&record["client"], &record["user_ip"]), (&Value::Null, &Value::from("127.0.0.1")));
+    assert_eq!(
+        (&record["client"], &record["user_ip"]),
+        (&Value::Null, &Value::from("127.0.0.1"))
+    );
 }
 
 #[tokio::test]
 async fn an_open_door_on_the_network_must_be_asked_for() {
     for host in ["0.0.0.0", "::"] {
         let line = Setup::new().set("HOST", host).refusal();
-        for word in ["without credentials", host, "API_USERNAME", "API_KEYS", "ALLOW_ANONYMOUS=true"] {
+        for word in [
+            "without credentials",
+            host,
+            "API_USERNAME",
+            "API_KEYS",
+            "ALLOW_ANONYMOUS=true",
+        ] {
             assert!(line.contains(word), "{line}");
         }
     }
     let half = Setup::new().set("API_USERNAME", "ana").refusal();
-    assert!(half.contains("API_USERNAME") && half.contains("API_PASSWORD"), "{half}");
-    let app = Setup::new().set("HOST", "0.0.0.0").set("ALLOW_ANONYMOUS", "true").start().await;
+    assert!(
+        half.contains("API_USERNAME") && half.contains("API_PASSWORD"),
+        "{half}"
+    );
+    let app = Setup::new()
+        .set("HOST", "0.0.0.0")
+        .set("ALLOW_ANONYMOUS", "true")
+        .start()
+        .await;
     assert_eq!(app.predict(picture("jpeg-1x1.jpg")).await["cached"], false);
-    let app = Setup::new().set("HOST", "0.0.0.0").set("API_KEYS", &new_key("ci").1).start().await;
+    let app = Setup::new()
+        .set("HOST", "0.0.0.0")
+        .set("API_KEYS", &new_key("ci").1)
+        .start()
+        .await;
     problem(app.get("/models"), 401, "unauthorised").await;
 }
 
 #[tokio::test]
 async fn only_health_and_documentation_are_open() {
-    let app = Setup::new().set("API_USERNAME", "ana").set("API_PASSWORD", "segredo").start().await;
-    let description: Value = app.get("/openapi.json").send().await.unwrap().json().await.unwrap();
+    let app = Setup::new()
+        .set("API_USERNAME", "ana")
+        .set("API_PASSWORD", "segredo")
+        .start()
+        .await;
+    let description: Value = app
+        .get("/openapi.json")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     let (mut open, mut closed) = (Vec::new(), Vec::new());
     for (path, operations) in description["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
-            let url = format!("{}{}", app.url, path.replace("{request_id}", &Uuid::now_v7().to_string()));
+            let url = format!(
+                "{}{}",
+                app.url,
+                path.replace("{request_id}", &Uuid::now_v7().to_string())
+            );
             let method: Method = method.to_uppercase().parse().unwrap();
             let response = app.client.request(method, url).send().await.unwrap();
             if response.status() == StatusCode::OK {
@@ -71,8 +118,14 @@ async fn only_health_and_documentation_are_open() {
                 continue;
             }
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
-            assert_eq!(response.headers()["www-authenticate"], r#"Basic realm="relance", charset="UTF-8""#);
-            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(
+                response.headers()["www-authenticate"],
+                r#"Basic realm="relance", charset="UTF-8""#
+            );
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
             let body: Value = response.json().await.unwrap();
             assert_eq!(body["type"], "urn:relance:problem:unauthorised", "{path}");
             closed.push(path.as_str());
@@ -81,15 +134,31 @@ async fn only_health_and_documentation_are_open() {
     open.sort_unstable();
     closed.sort_unstable();
     assert_eq!(open, ["/health", "/health/live", "/health/ready"]);
-    let guarded =
-        ["/metrics", "/models", "/predict", "/requests", "/requests/{request_id}", "/requests/{request_id}/image"];
+    let guarded = [
+        "/metrics",
+        "/models",
+        "/predict",
+        "/requests",
+        "/requests/{request_id}",
+        "/requests/{request_id}/image",
+    ];
     assert_eq!(closed, guarded);
 
     let page = app.get("/").send().await.unwrap().text().await.unwrap();
-    let assets: Vec<&str> = page.split('"').filter(|text| text.starts_with("/page/")).collect();
+    let assets: Vec<&str> = page
+        .split('"')
+        .filter(|text| text.starts_with("page/"))
+        .collect();
     assert!(assets.len() >= 2, "{assets:?}");
-    for path in assets.into_iter().chain(["/docs/", "/docs/swagger-ui-bundle.js", "/openapi.json"]) {
-        assert_eq!(app.get(path).send().await.unwrap().status(), StatusCode::OK, "{path}");
+    for path in assets
+        .into_iter()
+        .chain(["docs/", "docs/swagger-ui-bundle.js", "openapi.json"])
+    {
+        assert_eq!(
+            app.get(&format!("/{path}")).send().await.unwrap().status(),
+            StatusCode::OK,
+            "{path}"
+        );
     }
 }
 
@@ -97,8 +166,13 @@ async fn only_health_and_documentation_are_open() {
 async fn only_right_credentials_come_in() {
     let (key, entry) = new_key("telefone da ana");
     let (other, other_entry) = new_key("ci");
-    let setup = Setup::new().set("API_USERNAME", "ana").set("API_PASSWORD", "pão:com manteiga");
-    let app = setup.set("API_KEYS", &format!("{entry},{other_entry}")).start().await;
+    let setup = Setup::new()
+        .set("API_USERNAME", "ana")
+        .set("API_PASSWORD", "pão:com manteiga");
+    let app = setup
+        .set("API_KEYS", &format!("{entry},{other_entry}"))
+        .start()
+        .await;
     let (get, key, other) = (|| app.get("/models"), key.as_str(), other.as_str());
     let digest = entry.rsplit_once(':').unwrap().1;
     let authorised = |value: &str| get().header("authorization", value);
@@ -129,13 +203,27 @@ async fn only_right_credentials_come_in() {
         app.get(&format!("/models?x-api-key={key}")),
     ] {
         let detail = problem(wrong, 401, "unauthorised").await;
-        assert!(detail.contains("basic authentication or an API key in the header X-API-Key"), "{detail}");
+        assert!(
+            detail.contains("basic authentication or an API key in the header X-API-Key"),
+            "{detail}"
+        );
     }
     // The body of a refused upload is read, so that the client reads the refusal.
-    problem(app.post_picture(vec![0; 20_000_000], "a.jpg"), 401, "unauthorised").await;
+    problem(
+        app.post_picture(vec![0; 20_000_000], "a.jpg"),
+        401,
+        "unauthorised",
+    )
+    .await;
 
-    assert_eq!(record(&app, |request| basic(request, "ana", "pão:com manteiga")).await["client"], "ana");
-    assert_eq!(record(&app, |request| request.header("x-api-key", key)).await["client"], "telefone da ana");
+    assert_eq!(
+        record(&app, |request| basic(request, "ana", "pão:com manteiga")).await["client"],
+        "ana"
+    );
+    assert_eq!(
+        record(&app, |request| request.header("x-api-key", key)).await["client"],
+        "telefone da ana"
+    );
 }
 
 #[tokio::test]
@@ -143,15 +231,33 @@ async fn with_keys_alone_the_challenge_names_no_password() {
     let (key, entry) = new_key("ci");
     let app = Setup::new().set("API_KEYS", &entry).start().await;
     let response = app.get("/models").send().await.unwrap();
-    assert_eq!(response.headers()["www-authenticate"], r#"ApiKey realm="relance""#);
-    assert_eq!(app.get("/models").header("x-api-key", key).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        response.headers()["www-authenticate"],
+        r#"ApiKey realm="relance""#
+    );
+    assert_eq!(
+        app.get("/models")
+            .header("x-api-key", key)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::OK
+    );
 }
 
 #[test]
 fn a_key_without_a_usable_name_is_not_made() {
     for name in ["", " ", "a:b", "a,b", "a\nb"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_relance")).args(["key", name]).output().unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{name:?}");
+        let output = Command::new(env!("CARGO_BIN_EXE_relance"))
+            .args(["key", name])
+            .output()
+            .unwrap();
+        assert_eq!(
+            (output.status.code(), output.stdout.len()),
+            (Some(1), 0),
+            "{name:?}"
+        );
     }
     assert_ne!(new_key("ci"), new_key("ci"));
 }
@@ -160,25 +266,56 @@ fn a_key_without_a_usable_name_is_not_made() {
 async fn no_secret_is_logged() {
     let (key, entry) = new_key("ci");
     let wrong = "a-wrong-key-that-is-almost-right";
-    let setup = Setup::new().set("API_USERNAME", "ana").set("API_PASSWORD", "segredo-de-estado");
-    let app = setup.set("API_KEYS", &entry).set("RUST_LOG", "trace").start().await;
+    let setup = Setup::new()
+        .set("API_USERNAME", "ana")
+        .set("API_PASSWORD", "segredo-de-estado");
+    let app = setup
+        .set("API_KEYS", &entry)
+        .set("RUST_LOG", "trace")
+        .start()
+        .await;
     record(&app, |request| basic(request, "ana", "segredo-de-estado")).await;
     record(&app, |request| request.header("x-api-key", &key)).await;
-    problem(app.get("/models").header("x-api-key", wrong), 401, "unauthorised").await;
+    problem(
+        app.get("/models").header("x-api-key", wrong),
+        401,
+        "unauthorised",
+    )
+    .await;
     problem(basic(app.get("/models"), "ana", wrong), 401, "unauthorised").await;
     // HTTP/2 has its own parser, which has its own ideas of what to log.
     let output = Command::new("curl")
-        .args(["-sS", "--fail", "--noproxy", "*", "--http2-prior-knowledge", "-u", "ana:segredo-de-estado", "-H"])
+        .args([
+            "-sS",
+            "--fail",
+            "--noproxy",
+            "*",
+            "--http2-prior-knowledge",
+            "-u",
+            "ana:segredo-de-estado",
+            "-H",
+        ])
         .args([&format!("X-API-Key: {key}"), &format!("{}/models", app.url)])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
 
     let log = app.log();
-    assert!(log.contains("TRACE") && log.contains("/predict"), "the log must be at its most talkative:\n{log}");
+    assert!(
+        log.contains("TRACE") && log.contains("/predict"),
+        "the log must be at its most talkative:\n{log}"
+    );
     let digest = entry.rsplit_once(':').unwrap().1;
-    let encoded = ["ana:segredo-de-estado".to_owned(), format!("ana:{wrong}")].map(|pair| STANDARD.encode(pair));
-    for secret in [&key, digest, wrong, "segredo-de-estado", &encoded[0], &encoded[1]] {
+    let encoded = ["ana:segredo-de-estado".to_owned(), format!("ana:{wrong}")]
+        .map(|pair| STANDARD.encode(pair));
+    for secret in [
+        &key,
+        digest,
+        wrong,
+        "segredo-de-estado",
+        &encoded[0],
+        &encoded[1],
+    ] {
         let leak = log.lines().find(|line| line.contains(secret));
         assert!(leak.is_none(), "{secret} is in the log: {leak:?}");
     }
@@ -186,7 +323,8 @@ async fn no_secret_is_logged() {
 
 #[tokio::test]
 async fn addresses_are_recorded_as_set() {
-    let forwarded = |request: RequestBuilder| request.header("x-forwarded-for", "6.6.6.6, 203.0.113.77");
+    let forwarded =
+        |request: RequestBuilder| request.header("x-forwarded-for", "6.6.6.6, 203.0.113.77");
     for (keep, proxies, address) in [
         ("full", "0", Value::from("127.0.0.1")),
         ("full", "1", Value::from("203.0.113.77")),
@@ -195,12 +333,24 @@ async fn addresses_are_recorded_as_set() {
         ("truncated", "1", Value::from("203.0.113.0")),
         ("off", "1", Value::Null),
     ] {
-        let app = Setup::new().set("RECORD_IP", keep).set("TRUSTED_PROXIES", proxies).start().await;
-        assert_eq!(record(&app, forwarded).await["user_ip"], address, "{keep}, {proxies} proxies");
+        let app = Setup::new()
+            .set("RECORD_IP", keep)
+            .set("TRUSTED_PROXIES", proxies)
+            .start()
+            .await;
+        assert_eq!(
+            record(&app, forwarded).await["user_ip"],
+            address,
+            "{keep}, {proxies} proxies"
+        );
         if keep == "off" {
             let database = std::fs::read(app.data.join("relance.db-wal")).unwrap();
             for address in [&b"203.0.113"[..], b"127.0.0"] {
-                assert!(!database.windows(address.len()).any(|window| window == address));
+                assert!(
+                    !database
+                        .windows(address.len())
+                        .any(|window| window == address)
+                );
             }
         }
     }

@@ -294,10 +294,19 @@ fn the_routes_are_those_of_the_program() {
         routes.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
     }
     let readme = Document::readme();
-    let listed: BTreeSet<String> = first_cells(readme.section("routes"))
-        .map(str::to_owned)
+    let listed = first_cells(readme.section("routes")).map(str::to_owned);
+    assert_eq!(listed.collect::<BTreeSet<String>>(), routes);
+
+    let is_route = |code: &&String| code.starts_with("GET /") || code.starts_with("POST /");
+    let documents = Document::all();
+    let named = documents
+        .iter()
+        .flat_map(|document| document.code.iter().filter(is_route));
+    let unknown: Vec<String> = named
+        .filter(|route| !routes.contains(*route))
+        .cloned()
         .collect();
-    assert_eq!(listed, routes);
+    none("there are no such routes", &unknown);
 }
 
 #[test]

@@ -37,8 +37,15 @@ async fn post(app: &App, bytes: Vec<u8>) -> Timed {
     let start = Instant::now();
     let response = app.post_picture(bytes, "a.png").send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    let retry_after = headers.get("retry-after").map(|value| value.to_str().unwrap().parse().unwrap());
-    Timed { status, retry_after, body: response.json().await.unwrap(), took: start.elapsed() }
+    let retry_after = headers
+        .get("retry-after")
+        .map(|value| value.to_str().unwrap().parse().unwrap());
+    Timed {
+        status,
+        retry_after,
+        body: response.json().await.unwrap(),
+        took: start.elapsed(),
+    }
 }
 
 async fn post_distinct(app: &App, count: u64) -> Vec<Timed> {
@@ -46,7 +53,10 @@ async fn post_distinct(app: &App, count: u64) -> Vec<Timed> {
 }
 
 fn with(answers: &[Timed], status: u16) -> Vec<&Timed> {
-    answers.iter().filter(|answer| answer.status == status).collect()
+    answers
+        .iter()
+        .filter(|answer| answer.status == status)
+        .collect()
 }
 
 #[tokio::test]
@@ -55,15 +65,25 @@ async fn a_thousand_posts_of_one_picture_are_one_inference() {
     let bytes = picture("jpeg-1280x960.jpg");
     let answers = join_all((0..1000).map(|_| post(&app, bytes.clone()))).await;
     assert_eq!(with(&answers, 200).len(), 1000);
-    let fresh = answers.iter().filter(|answer| answer.body["cached"] == false).count();
+    let fresh = answers
+        .iter()
+        .filter(|answer| answer.body["cached"] == false)
+        .count();
     assert_eq!(fresh, 1);
     for answer in &answers {
         assert_eq!(answer.body["top"], answers[0].body["top"]);
     }
     assert_eq!(app.metric(INFERENCES).await, 1);
-    assert_eq!((app.metric(FROM_MODEL).await, app.metric(FROM_CACHE).await), (1, 999));
+    assert_eq!(
+        (app.metric(FROM_MODEL).await, app.metric(FROM_CACHE).await),
+        (1, 999)
+    );
     let listed = json(app.get("/requests?limit=500")).await.1;
-    assert_eq!(listed["requests"].as_array().unwrap().len(), 500, "every answer has its own record");
+    assert_eq!(
+        listed["requests"].as_array().unwrap().len(),
+        500,
+        "every answer has its own record"
+    );
 }
 
 /// Keeps the one worker busy with twelve slow pictures, behind which a hundred others wait; the clients of
@@ -75,7 +95,10 @@ async fn hang_up(app: &App, others: impl Future<Output = ()>) {
         assert_eq!(with(&answers, 200).len(), 12);
     };
     let impatient = async {
-        eventually("slow pictures fill the queue", async || app.metric(QUEUED).await >= 10).await;
+        eventually("slow pictures fill the queue", async || {
+            app.metric(QUEUED).await >= 10
+        })
+        .await;
         let waiting = join_all((0..100).map(|n| post(app, unique(&small, n))));
         tokio::select! {
             _ = waiting => panic!("answered before the slow pictures"),
@@ -84,7 +107,10 @@ async fn hang_up(app: &App, others: impl Future<Output = ()>) {
         // Dropping the requests has closed their connections.
     };
     let others = async {
-        eventually("slow pictures fill the queue", async || app.metric(QUEUED).await >= 10).await;
+        eventually("slow pictures fill the queue", async || {
+            app.metric(QUEUED).await >= 10
+        })
+        .await;
         others.await;
     };
     tokio::join!(slow, impatient, others);
@@ -93,7 +119,11 @@ async fn hang_up(app: &App, others: impl Future<Output = ()>) {
 
 #[tokio::test]
 async fn clients_that_hang_up_before_their_turn_cost_no_inference() {
-    let app = Setup::new().set("WORKERS", "1").set("MAX_QUEUE_MS", "60000").start().await;
+    let app = Setup::new()
+        .set("WORKERS", "1")
+        .set("MAX_QUEUE_MS", "60000")
+        .start()
+        .await;
     LazyLock::force(&SLOW);
     hang_up(&app, async {}).await;
     assert_eq!(app.metric(INFERENCES).await, 12);
@@ -103,7 +133,11 @@ async fn clients_that_hang_up_before_their_turn_cost_no_inference() {
 
 #[tokio::test]
 async fn clients_that_hang_up_do_not_take_along_others_with_the_same_picture() {
-    let app = Setup::new().set("WORKERS", "1").set("MAX_QUEUE_MS", "60000").start().await;
+    let app = Setup::new()
+        .set("WORKERS", "1")
+        .set("MAX_QUEUE_MS", "60000")
+        .start()
+        .await;
     LazyLock::force(&SLOW);
     let small = picture("jpeg-1x1.jpg");
     let others = async {
@@ -116,7 +150,11 @@ async fn clients_that_hang_up_do_not_take_along_others_with_the_same_picture() {
 
 #[tokio::test]
 async fn too_much_work_is_refused_at_once_and_hurts_nobody() {
-    let app = Setup::new().set("WORKERS", "1").set("MAX_QUEUE_MS", "50").start().await;
+    let app = Setup::new()
+        .set("WORKERS", "1")
+        .set("MAX_QUEUE_MS", "50")
+        .start()
+        .await;
     LazyLock::force(&SLOW);
     let flood = post_distinct(&app, 200);
     let probes = async {
@@ -128,21 +166,46 @@ async fn too_much_work_is_refused_at_once_and_hurts_nobody() {
         statuses
     };
     let (answers, probes) = tokio::join!(flood, probes);
-    assert!(probes.iter().all(|status| *status == StatusCode::OK), "{probes:?}");
+    assert!(
+        probes.iter().all(|status| *status == StatusCode::OK),
+        "{probes:?}"
+    );
 
     let (served, refused) = (with(&answers, 200), with(&answers, 503));
     assert_eq!(served.len() + refused.len(), 200);
-    assert!(!served.is_empty() && refused.len() >= 100, "{} served", served.len());
+    assert!(
+        !served.is_empty() && refused.len() >= 100,
+        "{} served",
+        served.len()
+    );
     for answer in &refused {
-        assert_eq!(answer.body["type"], "urn:relance:problem:busy", "{}", answer.body);
-        assert!(answer.body["detail"].as_str().unwrap().contains("try again in"), "{}", answer.body);
+        assert_eq!(
+            answer.body["type"], "urn:relance:problem:busy",
+            "{}",
+            answer.body
+        );
+        assert!(
+            answer.body["detail"]
+                .as_str()
+                .unwrap()
+                .contains("try again in"),
+            "{}",
+            answer.body
+        );
         assert!(answer.retry_after.is_some_and(|seconds| seconds >= 1));
     }
     let mut times: Vec<Duration> = refused.iter().map(|answer| answer.took).collect();
     times.sort_unstable();
     let median = times[times.len() / 2];
-    println!("{} served, {} refused, half of them within {median:?}", served.len(), refused.len());
-    assert!(median < Duration::from_millis(100), "refusals take {median:?}");
+    println!(
+        "{} served, {} refused, half of them within {median:?}",
+        served.len(),
+        refused.len()
+    );
+    assert!(
+        median < Duration::from_millis(100),
+        "refusals take {median:?}"
+    );
     assert_eq!(app.metric(INFERENCES).await, served.len() as u64);
 
     let after = post(&app, unique(&SLOW, 1000)).await;
@@ -151,19 +214,37 @@ async fn too_much_work_is_refused_at_once_and_hurts_nobody() {
 
 #[tokio::test]
 async fn what_cannot_be_answered_in_time_is_504() {
-    let limits = Setup::new().set("WORKERS", "1").set("REQUEST_TIMEOUT_MS", "500").set("MAX_QUEUE_MS", "60000");
+    let limits = Setup::new()
+        .set("WORKERS", "1")
+        .set("REQUEST_TIMEOUT_MS", "500")
+        .set("MAX_QUEUE_MS", "60000");
     let app = limits.start().await;
     LazyLock::force(&SLOW);
     let answers = post_distinct(&app, 40).await;
     let (served, late) = (with(&answers, 200), with(&answers, 504));
     assert_eq!(served.len() + late.len(), 40);
-    assert!(!served.is_empty() && !late.is_empty(), "{} served", served.len());
+    assert!(
+        !served.is_empty() && !late.is_empty(),
+        "{} served",
+        served.len()
+    );
     for answer in &late {
-        assert_eq!(answer.body["type"], "urn:relance:problem:deadline", "{}", answer.body);
-        assert!((500..5000).contains(&answer.took.as_millis()), "{:?}", answer.took);
+        assert_eq!(
+            answer.body["type"], "urn:relance:problem:deadline",
+            "{}",
+            answer.body
+        );
+        assert!(
+            (500..5000).contains(&answer.took.as_millis()),
+            "{:?}",
+            answer.took
+        );
     }
     eventually("the queue is empty", async || app.metric(QUEUED).await == 0).await;
     // At the deadline one picture was with the worker; the others were dropped with their requests.
     assert!(app.metric(ABANDONED).await >= late.len() as u64 - 1);
-    eventually("serves again", async || post(&app, picture("jpeg-1x1.jpg")).await.status == StatusCode::OK).await;
+    eventually("serves again", async || {
+        post(&app, picture("jpeg-1x1.jpg")).await.status == StatusCode::OK
+    })
+    .await;
 }

@@ -19,7 +19,9 @@ async fn ok(app: &App, path: &str) -> Value {
 async fn list(app: &App, query: &[(&str, &str)]) -> (Vec<Value>, Option<String>) {
     let (status, page) = json(app.get("/requests").query(query)).await;
     assert_eq!(status, StatusCode::OK, "{query:?}: {page}");
-    let Value::Array(requests) = page["requests"].clone() else { panic!("{page}") };
+    let Value::Array(requests) = page["requests"].clone() else {
+        panic!("{page}")
+    };
     (requests, page["next_cursor"].as_str().map(str::to_owned))
 }
 
@@ -48,15 +50,30 @@ async fn a_record_says_what_the_answer_said() {
     let app = App::start().await;
     let answer = app.predict(picture("jpeg-exif-6.jpg")).await;
     let record = ok(&app, &format!("/requests/{}", id(&answer))).await;
-    for same in ["request_id", "timestamp", "image_name", "prediction", "confidence", "top", "processing_time",
-        "cached", "model"]
-    {
+    for same in [
+        "request_id",
+        "timestamp",
+        "image_name",
+        "prediction",
+        "confidence",
+        "top",
+        "processing_time",
+        "cached",
+        "model",
+    ] {
         assert_eq!(record[same], answer[same], "{same}");
     }
     for fact in ["sha256", "width", "height", "format"] {
-        assert_eq!(record[format!("image_{fact}")], answer["image"][fact], "{fact}");
+        assert_eq!(
+            record[format!("image_{fact}")],
+            answer["image"][fact],
+            "{fact}"
+        );
     }
-    assert_eq!((&record["instance"], &record["status"]), (&Value::from("test"), &Value::from(200)));
+    assert_eq!(
+        (&record["instance"], &record["status"]),
+        (&Value::from("test"), &Value::from(200))
+    );
     assert_eq!(list(&app, &[]).await, (vec![record], None));
 }
 
@@ -79,7 +96,11 @@ async fn the_cursor_walks_over_all_records_newest_first() {
             }
             cursor = next;
         }
-        assert!(walked == posted && count == pages, "limit {limit}: {} records on {count} pages", walked.len());
+        assert!(
+            walked == posted && count == pages,
+            "limit {limit}: {} records on {count} pages",
+            walked.len()
+        );
     }
 }
 
@@ -90,14 +111,25 @@ async fn records_that_come_while_walking_disturb_nobody() {
     let (first, next) = list(&app, &[("limit", "5")]).await;
     app.predict(picture("jpeg-1x1.jpg")).await;
     let (second, last) = list(&app, &[("limit", "5"), ("cursor", &next.unwrap())]).await;
-    assert_eq!((ids(&first), ids(&second), last), (posted[..5].to_vec(), posted[5..].to_vec(), None));
+    assert_eq!(
+        (ids(&first), ids(&second), last),
+        (posted[..5].to_vec(), posted[5..].to_vec(), None)
+    );
 }
 
 #[tokio::test]
 async fn filters_pick_records() {
     let app = App::start().await;
-    let names = ["jpeg-420.jpg", "png-rgb.png", "gif-plain.gif", "bmp-24.bmp", "webp-lossy.webp", "jpeg-grey.jpg",
-        "png-1x1.png", "tiff-cmyk.tif"];
+    let names = [
+        "jpeg-420.jpg",
+        "png-rgb.png",
+        "gif-plain.gif",
+        "bmp-24.bmp",
+        "webp-lossy.webp",
+        "jpeg-grey.jpg",
+        "png-1x1.png",
+        "tiff-cmyk.tif",
+    ];
     for name in names {
         app.predict(picture(name)).await;
         // So that no two records share a millisecond, which is as fine as `from` and `to` tell them apart.
@@ -105,32 +137,66 @@ async fn filters_pick_records() {
     }
     let (all, _) = list(&app, &[]).await;
     assert_eq!(all.len(), names.len());
-    let picked = |keep: &dyn Fn(&Value) -> bool| all.iter().filter(|r| keep(r)).cloned().collect::<Vec<_>>();
+    let picked =
+        |keep: &dyn Fn(&Value) -> bool| all.iter().filter(|r| keep(r)).cloned().collect::<Vec<_>>();
     let class = all[3]["prediction"].as_str().unwrap();
     let same_class = picked(&|r| r["prediction"] == class);
-    assert!(same_class.len() < all.len(), "the pictures must be of several classes");
+    assert!(
+        same_class.len() < all.len(),
+        "the pictures must be of several classes"
+    );
     assert_eq!(list(&app, &[("prediction", class)]).await.0, same_class);
-    assert_eq!(list(&app, &[("prediction", "no such class")]).await, (Vec::new(), None));
+    assert_eq!(
+        list(&app, &[("prediction", "no such class")]).await,
+        (Vec::new(), None)
+    );
 
     let mut scores: Vec<f64> = all.iter().map(confidence).collect();
     scores.sort_by(f64::total_cmp);
     let (low, high) = ((scores[1] + scores[2]) / 2.0, (scores[5] + scores[6]) / 2.0);
     let (low_text, high_text) = (low.to_string(), high.to_string());
-    let bounds = [("min_confidence", low_text.as_str()), ("max_confidence", high_text.as_str())];
-    assert_eq!(list(&app, &bounds).await.0, picked(&|r| (low..=high).contains(&confidence(r))));
-    assert_eq!(list(&app, &bounds[..1]).await.0, picked(&|r| confidence(r) >= low));
-    assert_eq!(list(&app, &bounds[1..]).await.0, picked(&|r| confidence(r) <= high));
-    assert_eq!(list(&app, &[("min_confidence", "0"), ("max_confidence", "1")]).await.0, all);
+    let bounds = [
+        ("min_confidence", low_text.as_str()),
+        ("max_confidence", high_text.as_str()),
+    ];
+    assert_eq!(
+        list(&app, &bounds).await.0,
+        picked(&|r| (low..=high).contains(&confidence(r)))
+    );
+    assert_eq!(
+        list(&app, &bounds[..1]).await.0,
+        picked(&|r| confidence(r) >= low)
+    );
+    assert_eq!(
+        list(&app, &bounds[1..]).await.0,
+        picked(&|r| confidence(r) <= high)
+    );
+    assert_eq!(
+        list(&app, &[("min_confidence", "0"), ("max_confidence", "1")])
+            .await
+            .0,
+        all
+    );
 
     // `from` is included and `to` is not.
     let time = |n: usize| all[n]["timestamp"].as_str().unwrap();
-    assert_eq!(list(&app, &[("from", time(5)), ("to", time(2))]).await.0, all[3..=5]);
+    assert_eq!(
+        list(&app, &[("from", time(5)), ("to", time(2))]).await.0,
+        all[3..=5]
+    );
     let combined = [("from", time(5)), ("prediction", class), ("limit", "1")];
-    let expected: Vec<Value> = same_class.iter().filter(|r| all[..=5].contains(r)).take(1).cloned().collect();
+    let expected: Vec<Value> = same_class
+        .iter()
+        .filter(|r| all[..=5].contains(r))
+        .take(1)
+        .cloned()
+        .collect();
     assert_eq!(list(&app, &combined).await.0, expected);
     // The same moment, told with an offset.
     let zoned: jiff::Timestamp = time(4).parse().unwrap();
-    let zoned = zoned.display_with_offset(jiff::tz::Offset::constant(-3)).to_string();
+    let zoned = zoned
+        .display_with_offset(jiff::tz::Offset::constant(-3))
+        .to_string();
     assert!(zoned.ends_with("-03:00"), "{zoned}");
     assert_eq!(list(&app, &[("from", &zoned)]).await.0, all[..=4]);
 }
@@ -140,17 +206,51 @@ async fn bad_parameters_are_named_and_told_what_is_accepted() {
     let app = App::start().await;
     let (whole, number) = ("a whole number from 1 to 500", "a number from 0 to 1");
     for (name, values, accepted) in [
-        ("limit", &["0", "501", "-1", "abc", "", "1.5", "99999999999999999999"][..], whole),
-        ("min_confidence", &["-0.1", "1.01", "NaN", "inf", "x", ""], number),
+        (
+            "limit",
+            &["0", "501", "-1", "abc", "", "1.5", "99999999999999999999"][..],
+            whole,
+        ),
+        (
+            "min_confidence",
+            &["-0.1", "1.01", "NaN", "inf", "x", ""],
+            number,
+        ),
         ("max_confidence", &["-1", "2", "nan", "half"], number),
-        ("from", &["yesterday", "", "2026-01-31", "2026-13-01T00:00:00Z", "2026-01-31T12:00:00"], "RFC 3339 time"),
+        (
+            "from",
+            &[
+                "yesterday",
+                "",
+                "2026-01-31",
+                "2026-13-01T00:00:00Z",
+                "2026-01-31T12:00:00",
+            ],
+            "RFC 3339 time",
+        ),
         ("to", &["1", "2026-01-31T25:00:00Z"], "RFC 3339 time"),
-        ("cursor", &["x", "", "AAAA", "!!!!", "AAAAAAAAAAAAAAAAAAAAAAAA"], "next_cursor of an earlier answer"),
-        ("class", &["a"], "`prediction`, `min_confidence`, `max_confidence`, `from`, `to`, `limit`, `cursor`"),
+        (
+            "cursor",
+            &["x", "", "AAAA", "!!!!", "AAAAAAAAAAAAAAAAAAAAAAAA"],
+            "next_cursor of an earlier answer",
+        ),
+        (
+            "class",
+            &["a"],
+            "`prediction`, `min_confidence`, `max_confidence`, `from`, `to`, `limit`, `cursor`",
+        ),
     ] {
         for value in values {
-            let detail = problem(app.get("/requests").query(&[(name, value)]), 400, "bad-parameter").await;
-            assert!(detail.contains(name) && detail.contains(accepted), "{name}={value}: {detail}");
+            let detail = problem(
+                app.get("/requests").query(&[(name, value)]),
+                400,
+                "bad-parameter",
+            )
+            .await;
+            assert!(
+                detail.contains(name) && detail.contains(accepted),
+                "{name}={value}: {detail}"
+            );
         }
     }
     let twice = problem(app.get("/requests?limit=1&limit=2"), 400, "bad-parameter").await;
@@ -161,17 +261,39 @@ async fn bad_parameters_are_named_and_told_what_is_accepted() {
 async fn unknown_requests_are_404_and_what_is_no_identifier_is_400() {
     let app = App::start().await;
     let unknown = Uuid::now_v7();
-    for path in [format!("/requests/{unknown}"), format!("/requests/{unknown}/image")] {
-        assert!(problem(app.get(&path), 404, "not-found").await.contains(&unknown.to_string()));
+    for path in [
+        format!("/requests/{unknown}"),
+        format!("/requests/{unknown}/image"),
+    ] {
+        assert!(
+            problem(app.get(&path), 404, "not-found")
+                .await
+                .contains(&unknown.to_string())
+        );
     }
-    for path in ["/requests/1", "/requests/x/image", "/requests/%2e%2e%2fetc%2fpasswd", "/requests/%ff"] {
-        assert!(problem(app.get(path), 400, "bad-parameter").await.contains("UUID"), "{path}");
+    for path in [
+        "/requests/1",
+        "/requests/x/image",
+        "/requests/%2e%2e%2fetc%2fpasswd",
+        "/requests/%ff",
+    ] {
+        assert!(
+            problem(app.get(path), 400, "bad-parameter")
+                .await
+                .contains("UUID"),
+            "{path}"
+        );
     }
     let answer = app.predict(picture("jpeg-1x1.jpg")).await;
     let sha256 = answer["image"]["sha256"].as_str().unwrap();
     let file = format!("pictures/{}/{}/{sha256}.jpg", &sha256[..2], &sha256[2..4]);
     std::fs::remove_file(app.data.join(file)).unwrap();
-    let gone = problem(app.get(&format!("/requests/{}/image", id(&answer))), 404, "not-found").await;
+    let gone = problem(
+        app.get(&format!("/requests/{}/image", id(&answer))),
+        404,
+        "not-found",
+    )
+    .await;
     assert!(gone.contains("no longer stored"), "{gone}");
 }
 
@@ -187,13 +309,24 @@ async fn pictures_come_back_byte_for_byte() {
         ("tiff-orientation-6.tif", "image/tiff"),
     ] {
         let (_, answer) = json(app.post_picture(picture(name), &format!("ação {name}"))).await;
-        let response = app.get(&format!("/requests/{}/image", id(&answer))).send().await.unwrap();
+        let response = app
+            .get(&format!("/requests/{}/image", id(&answer)))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{name}");
         let header = |name: &str| response.headers()[name].to_str().unwrap();
-        assert_eq!((header("content-type"), header("x-content-type-options")), (media_type, "nosniff"));
-        let disposition = format!("inline; filename=\"a__o {name}\"; filename*=UTF-8''a%C3%A7%C3%A3o%20{name}");
+        assert_eq!(
+            (header("content-type"), header("x-content-type-options")),
+            (media_type, "nosniff")
+        );
+        let disposition =
+            format!("inline; filename=\"a__o {name}\"; filename*=UTF-8''a%C3%A7%C3%A3o%20{name}");
         assert_eq!(header("content-disposition"), disposition);
-        assert!(header("content-security-policy").contains("sandbox") && header("cache-control").contains("private"));
+        assert!(
+            header("content-security-policy").contains("sandbox")
+                && header("cache-control").contains("private")
+        );
         assert_eq!(response.bytes().await.unwrap(), picture(name), "{name}");
     }
 }
@@ -202,21 +335,47 @@ async fn pictures_come_back_byte_for_byte() {
 async fn the_model_describes_itself() {
     let app = App::start().await;
     let models = ok(&app, "/models").await;
-    let [model] = models["models"].as_array().unwrap().as_slice() else { panic!("{models}") };
-    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(std::fs::read(support::small_model()).unwrap()));
-    assert_eq!((&model["name"], &model["sha256"]), (&"yolov8n-cls-nc10-64".into(), &Value::from(sha256.clone())));
-    assert_eq!((&model["version"], &model["active"]), (&Value::from(&sha256[..12]), &Value::from(true)));
-    assert_eq!((&model["task"], model["classes"].as_array().unwrap().len()), (&"classify".into(), 10));
-    assert_eq!(model["input"], serde_json::json!({"width": 64, "height": 64, "type": "float32"}));
-    assert_eq!(app.predict(picture("jpeg-1x1.jpg")).await["model"]["version"], model["version"]);
+    let [model] = models["models"].as_array().unwrap().as_slice() else {
+        panic!("{models}")
+    };
+    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(
+        std::fs::read(support::small_model()).unwrap(),
+    ));
+    assert_eq!(
+        (&model["name"], &model["sha256"]),
+        (&"yolov8n-cls-nc10-64".into(), &Value::from(sha256.clone()))
+    );
+    assert_eq!(
+        (&model["version"], &model["active"]),
+        (&Value::from(&sha256[..12]), &Value::from(true))
+    );
+    assert_eq!(
+        (&model["task"], model["classes"].as_array().unwrap().len()),
+        (&"classify".into(), 10)
+    );
+    assert_eq!(
+        model["input"],
+        serde_json::json!({"width": 64, "height": 64, "type": "float32"})
+    );
+    assert_eq!(
+        app.predict(picture("jpeg-1x1.jpg")).await["model"]["version"],
+        model["version"]
+    );
 }
 
 #[tokio::test]
 async fn the_description_is_the_committed_one_and_true() {
     let app = App::start().await;
     let served = ok(&app, "/openapi.json").await;
-    let printed = Command::new(env!("CARGO_BIN_EXE_relance")).arg("openapi").output().unwrap().stdout;
-    assert!(served == serde_json::from_slice::<Value>(&printed).unwrap(), "`relance openapi` prints something else");
+    let printed = Command::new(env!("CARGO_BIN_EXE_relance"))
+        .arg("openapi")
+        .output()
+        .unwrap()
+        .stdout;
+    assert!(
+        served == serde_json::from_slice::<Value>(&printed).unwrap(),
+        "`relance openapi` prints something else"
+    );
 
     let request = id(&app.predict(picture("jpeg-1x1.jpg")).await).to_string();
     let mut operations = HashSet::new();
@@ -224,32 +383,68 @@ async fn the_description_is_the_committed_one_and_true() {
         for method in methods.as_object().unwrap().keys() {
             let url = format!("{}{}", app.url, path.replace("{request_id}", &request));
             let method: Method = method.to_uppercase().parse().unwrap();
-            let status = app.client.request(method.clone(), url).send().await.unwrap().status();
-            let expected = if path == "/predict" { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            let status = app
+                .client
+                .request(method.clone(), url)
+                .send()
+                .await
+                .unwrap()
+                .status();
+            let expected = if path == "/predict" {
+                StatusCode::BAD_REQUEST
+            } else {
+                StatusCode::OK
+            };
             assert_eq!(status, expected, "{method} {path}");
             operations.insert(format!("{method} {path}"));
         }
     }
-    assert!(operations.len() >= 9 && operations.contains("POST /predict"), "{operations:?}");
+    assert!(
+        operations.len() >= 9 && operations.contains("POST /predict"),
+        "{operations:?}"
+    );
 
     let committed = std::fs::read(repo().join("openapi/openapi.json")).unwrap_or_default();
-    assert!(committed == printed, "openapi/openapi.json is not what `relance openapi` prints: run `make openapi`");
+    assert!(
+        committed == printed,
+        "openapi/openapi.json is not what `relance openapi` prints: run `make openapi`"
+    );
 }
 
 #[tokio::test]
 async fn swagger_ui_is_served() {
     let app = App::start().await;
     let page = app.get("/docs").send().await.unwrap();
-    assert!(page.url().path() == "/docs/" && page.status() == StatusCode::OK, "{page:?}");
-    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert!(
+        page.url().path() == "/docs/" && page.status() == StatusCode::OK,
+        "{page:?}"
+    );
+    assert!(
+        page.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/html")
+    );
     let html = page.text().await.unwrap();
-    let scripts: Vec<&str> = html.split('"').filter(|text| text.ends_with(".js")).collect();
+    let scripts: Vec<&str> = html
+        .split('"')
+        .filter(|text| text.ends_with(".js"))
+        .collect();
     assert!(html.contains("Swagger UI") && scripts.len() >= 2, "{html}");
     for script in scripts {
         let response = app.get(&format!("/docs/{script}")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{script}");
-        assert!(response.headers()["content-type"].to_str().unwrap().contains("javascript"), "{script}");
+        assert!(
+            response.headers()["content-type"]
+                .to_str()
+                .unwrap()
+                .contains("javascript"),
+            "{script}"
+        );
         let code = response.text().await.unwrap();
-        assert!(!script.contains("initializer") || code.contains("/openapi.json"), "{code}");
+        assert!(
+            !script.contains("initializer") || code.contains("/openapi.json"),
+            "{code}"
+        );
     }
 }
