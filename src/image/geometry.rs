@@ -26,12 +26,19 @@ pub(super) struct Plan {
 
 /// Sides of the picture once it is upright.
 pub(super) fn upright(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
-    if swaps_sides(orientation) { (height, width) } else { (width, height) }
+    if swaps_sides(orientation) {
+        (height, width)
+    } else {
+        (width, height)
+    }
 }
 
 fn swaps_sides(orientation: Orientation) -> bool {
     use Orientation::*;
-    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+    matches!(
+        orientation,
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
+    )
 }
 
 /// torchvision's `Resize` (shorter side for square inputs, each side otherwise) and `CenterCrop` of the
@@ -43,8 +50,18 @@ pub(super) fn plan(width: u32, height: u32, orientation: Orientation, size: Inpu
     let shorter = u64::from(upright_width.min(upright_height));
     let axis = |source: u32, kept: u32, mirrored: bool| {
         let target = u64::from(kept);
-        let resized = if square { target * u64::from(source) / shorter } else { target };
-        Axis { source: source as usize, resized, offset: centre(resized - target), kept: kept as usize, mirrored }
+        let resized = if square {
+            target * u64::from(source) / shorter
+        } else {
+            target
+        };
+        Axis {
+            source: source as usize,
+            resized,
+            offset: centre(resized - target),
+            kept: kept as usize,
+            mirrored,
+        }
     };
     let (mirrored_x, mirrored_y) = match orientation {
         NoTransforms | Rotate90FlipH => (false, false),
@@ -62,7 +79,11 @@ pub(super) fn plan(width: u32, height: u32, orientation: Orientation, size: Inpu
 // Python's round() goes to the even neighbour at .5, and so must this.
 fn centre(surplus: u64) -> u64 {
     let half = surplus / 2;
-    if surplus.is_multiple_of(2) || half.is_multiple_of(2) { half } else { half + 1 }
+    if surplus.is_multiple_of(2) || half.is_multiple_of(2) {
+        half
+    } else {
+        half + 1
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +91,10 @@ mod tests {
     use super::*;
 
     fn across(width: u32, height: u32) -> (u64, u64) {
-        let size = InputSize { width: 224, height: 224 };
+        let size = InputSize {
+            width: 224,
+            height: 224,
+        };
         let axis = plan(width, height, Orientation::NoTransforms, size).across;
         (axis.resized, axis.offset)
     }
@@ -90,10 +114,19 @@ mod tests {
 
     #[test]
     fn inputs_that_are_not_square_take_the_whole_picture() {
-        let size = InputSize { width: 320, height: 192 };
+        let size = InputSize {
+            width: 320,
+            height: 192,
+        };
         let plan = plan(640, 480, Orientation::Rotate90, size);
-        assert_eq!((plan.across.source, plan.across.resized, plan.across.offset), (480, 320, 0));
-        assert_eq!((plan.down.source, plan.down.resized, plan.down.offset), (640, 192, 0));
+        assert_eq!(
+            (plan.across.source, plan.across.resized, plan.across.offset),
+            (480, 320, 0)
+        );
+        assert_eq!(
+            (plan.down.source, plan.down.resized, plan.down.offset),
+            (640, 192, 0)
+        );
         assert!(plan.swapped && plan.across.mirrored && !plan.down.mirrored);
     }
 }

@@ -8,88 +8,82 @@ use super::{Format, ImageError, Limits, orientation};
 /// Scans a progressive picture may have; encoders write about ten, an attack thousands.
 const MAX_SCANS: u32 = 100;
 
-pub(super) struct Decoder {
-    decompressor: Decompressor,
-    cmyk: Vec<u8>,
+/// Decodes into `pixels`.
+///
+/// Each picture gets a decompressor of its own, which costs a fraction of a microsecond: one that was used
+/// keeps its tables and, after an error, its state, and would mix them into the next picture.
+pub(super) fn decode(
+    bytes: &[u8],
+    limits: &Limits,
+    pixels: &mut Vec<u8>,
+) -> Result<Decoded, ImageError> {
+    let mut decompressor = Decompressor::new().map_err(damaged)?;
+    decompressor.set_scan_limit(MAX_SCANS).map_err(damaged)?;
+    let header = match decompressor.read_header(bytes) {
+        Ok(header) => header,
+        // The binding gives no header when libjpeg merely warns about it.
+        Err(error) if is_warning(&error) => {
+            return decode::decode(bytes, Format::Jpeg, limits, pixels);
+        }
+        Err(error) => return Err(damaged(error)),
+    };
+    let (width, height) = (header.width as u32, header.height as u32);
+    limits.check(width, height)?;
+
+    if matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
+        let mut cmyk = Vec::new();
+        decompress(
+            decompressor,
+            bytes,
+            PixelFormat::CMYK,
+            header.width,
+            header.height,
+            &mut cmyk,
+        )?;
+        pixels.clear();
+        pixels.extend(cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
+    } else {
+        decompress(
+            decompressor,
+            bytes,
+            PixelFormat::RGB,
+            header.width,
+            header.height,
+            pixels,
+        )?;
+    }
+    Ok(Decoded {
+        format: Format::Jpeg,
+        width,
+        height,
+        orientation: orientation::of_jpeg(bytes),
+    })
 }
 
-impl Decoder {
-    pub(super) fn new() -> Result<Self, ImageError> {
-        let mut decompressor = Decompressor::new().map_err(damaged)?;
-        decompressor.set_scan_limit(MAX_SCANS).map_err(damaged)?;
-        Ok(Self {
-            decompressor,
-            cmyk: Vec::new(),
-        })
-    }
-
-    /// Decodes into `pixels`.
-    pub(super) fn decode(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-        pixels: &mut Vec<u8>,
-    ) -> Result<Decoded, ImageError> {
-        let header = match self.decompressor.read_header(bytes) {
-            Ok(header) => header,
-            // The binding gives no header when libjpeg merely warns about it.
-            Err(error) if is_warning(&error) => {
-                return decode::decode(bytes, Format::Jpeg, limits, pixels);
-            }
-            Err(error) => return Err(damaged(error)),
-        };
-        let (width, height) = (header.width as u32, header.height as u32);
-        limits.check(width, height)?;
-
-        let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-        if is_cmyk {
-            self.decompress(bytes, PixelFormat::CMYK, header.width, header.height, None)?;
-            pixels.clear();
-            pixels.extend(self.cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
-            self.cmyk = Vec::new();
-        } else {
-            self.decompress(
-                bytes,
-                PixelFormat::RGB,
-                header.width,
-                header.height,
-                Some(pixels),
-            )?;
-        }
-        Ok(Decoded {
+fn decompress(
+    mut decompressor: Decompressor,
+    bytes: &[u8],
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    pixels: &mut Vec<u8>,
+) -> Result<(), ImageError> {
+    let pitch = format.size() * width;
+    pixels.resize(pitch * height, 0);
+    let image = Image {
+        pixels: &mut pixels[..],
+        width,
+        pitch,
+        height,
+        format,
+    };
+    match decompressor.decompress(bytes, image) {
+        Ok(()) => Ok(()),
+        Err(error) if ends_early(&error) => Err(ImageError::Truncated {
             format: Format::Jpeg,
-            width,
-            height,
-            orientation: orientation::of_jpeg(bytes),
-        })
-    }
-
-    fn decompress(
-        &mut self,
-        bytes: &[u8],
-        format: PixelFormat,
-        width: usize,
-        height: usize,
-        pixels: Option<&mut Vec<u8>>,
-    ) -> Result<(), ImageError> {
-        let pitch = format.size() * width;
-        let pixels = pixels.unwrap_or(&mut self.cmyk);
-        pixels.resize(pitch * height, 0);
-        let image = Image {
-            pixels: &mut pixels[..],
-            width,
-            pitch,
-            height,
-            format,
-        };
-        match self.decompressor.decompress(bytes, image) {
-            Ok(()) => Ok(()),
-            Err(error) if ends_early(&error) => Err(ImageError::Truncated {
-                format: Format::Jpeg,
-            }),
-            Err(error) if is_warning(&error) => Ok(()),
-            Err(error) => Err(damaged(error)),
-        }
+        }),
+        Err(error) if is_warning(&error) => Ok(()),
+        Err(error) => Err(damaged(error)),
     }
 }
 

@@ -72,7 +72,6 @@ pub struct Prepared {
 /// Turns pictures into tensors; keeps its buffers, so one a thread.
 pub struct Preparer {
     limits: Limits,
-    jpeg: jpeg::Decoder,
     pixels: Vec<u8>,
     resampler: Resampler,
 }
@@ -82,13 +81,12 @@ const KEPT_BUFFER_BYTES: usize = 36_000_000;
 
 impl Preparer {
     /// A preparer for pictures within `limits`.
-    pub fn new(limits: Limits) -> Result<Self, ImageError> {
-        Ok(Self {
+    pub fn new(limits: Limits) -> Self {
+        Self {
             limits,
-            jpeg: jpeg::Decoder::new()?,
             pixels: Vec::new(),
             resampler: Resampler::default(),
-        })
+        }
     }
 
     /// Decodes `bytes` and writes the `3 × size.height × size.width` tensor (RGB, 0 to 1, CHW) to `out`.
@@ -153,7 +151,7 @@ impl Preparer {
 
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, ImageError> {
         match Format::sniff(bytes)? {
-            Format::Jpeg => self.jpeg.decode(bytes, &self.limits, &mut self.pixels),
+            Format::Jpeg => jpeg::decode(bytes, &self.limits, &mut self.pixels),
             Format::Gif => gif::decode(bytes, &self.limits, &mut self.pixels),
             other => decode::decode(bytes, other, &self.limits, &mut self.pixels),
         }

@@ -38,14 +38,28 @@ impl Resampler {
         self.across.compute(plan.across);
         self.down.compute(plan.down);
         let (width, height) = (size.width as usize, size.height as usize);
-        let stored = Rows { bytes: pixels, stride: 3 * picture.width as usize, origin: (0, 0) };
+        let stored = Rows {
+            bytes: pixels,
+            stride: 3 * picture.width as usize,
+            origin: (0, 0),
+        };
         let used = self.down.range();
         if plan.swapped {
             // Upright columns are stored rows.
             let stride = 3 * used.len();
             self.between.resize(stride * width + PADDING, 0);
-            vertical(&stored, used.clone(), &self.across, &mut self.sums, &mut self.between);
-            let between = Rows { bytes: &self.between, stride, origin: (used.start, 0) };
+            vertical(
+                &stored,
+                used.clone(),
+                &self.across,
+                &mut self.sums,
+                &mut self.between,
+            );
+            let between = Rows {
+                bytes: &self.between,
+                stride,
+                origin: (used.start, 0),
+            };
             self.turned.resize(3 * width * height, 0);
             horizontal(&between, 0..width, &self.down, &mut self.turned);
             transpose(&self.turned, height, &mut self.rgb);
@@ -53,9 +67,19 @@ impl Resampler {
             let stride = 3 * width;
             self.between.resize(stride * used.len() + PADDING, 0);
             horizontal(&stored, used.clone(), &self.across, &mut self.between);
-            let between = Rows { bytes: &self.between, stride, origin: (0, used.start) };
+            let between = Rows {
+                bytes: &self.between,
+                stride,
+                origin: (0, used.start),
+            };
             self.rgb.resize(stride * height, 0);
-            vertical(&between, 0..width, &self.down, &mut self.sums, &mut self.rgb);
+            vertical(
+                &between,
+                0..width,
+                &self.down,
+                &mut self.sums,
+                &mut self.rgb,
+            );
         }
     }
 
@@ -108,7 +132,13 @@ fn horizontal(source: &Rows<'_>, rows: Range<usize>, taps: &Taps, out: &mut [u8]
 }
 
 /// Resizes the given columns down.
-fn vertical(source: &Rows<'_>, columns: Range<usize>, taps: &Taps, sums: &mut Vec<Sum>, out: &mut [u8]) {
+fn vertical(
+    source: &Rows<'_>,
+    columns: Range<usize>,
+    taps: &Taps,
+    sums: &mut Vec<Sum>,
+    out: &mut [u8],
+) {
     let length = 3 * columns.len();
     let left = 3 * (columns.start - source.origin.0);
     for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(length)) {
@@ -152,22 +182,45 @@ mod tests {
         let noise = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;
         let stored: Vec<u8> = (0..3 * width * height).map(noise).collect();
         let all = [
-            NoTransforms, FlipHorizontal, FlipVertical, Rotate180, Rotate90, Rotate270, Rotate90FlipH, Rotate270FlipH,
+            NoTransforms,
+            FlipHorizontal,
+            FlipVertical,
+            Rotate180,
+            Rotate90,
+            Rotate270,
+            Rotate90FlipH,
+            Rotate270FlipH,
         ];
         for (orientation, side) in all.into_iter().flat_map(|o| [(o, 8), (o, 64)]) {
-            let size = InputSize { width: side, height: side };
+            let size = InputSize {
+                width: side,
+                height: side,
+            };
             let run = |pixels: &[u8], width, height, orientation| {
                 let mut resampler = Resampler::default();
                 let pixels = [pixels, &[0; PADDING]].concat();
-                let picture = Decoded { format: Format::Png, width, height, orientation };
+                let picture = Decoded {
+                    format: Format::Png,
+                    width,
+                    height,
+                    orientation,
+                };
                 resampler.run(&pixels, &picture, size);
                 resampler.rgb
             };
             let picture = image::RgbImage::from_raw(width, height, stored.clone()).unwrap();
             let mut upright = image::DynamicImage::from(picture);
             upright.apply_orientation(orientation);
-            let expected = run(upright.as_bytes(), upright.width(), upright.height(), NoTransforms);
-            assert!(run(&stored, width, height, orientation) == expected, "{orientation:?} at {side}");
+            let expected = run(
+                upright.as_bytes(),
+                upright.width(),
+                upright.height(),
+                NoTransforms,
+            );
+            assert!(
+                run(&stored, width, height, orientation) == expected,
+                "{orientation:?} at {side}"
+            );
         }
     }
 }

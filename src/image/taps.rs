@@ -62,26 +62,41 @@ impl Taps {
             weights.extend((first..end).map(triangle));
             let sum: f64 = weights.iter().sum();
             let at = self.weights.len();
-            self.weights.extend(weights.iter().map(|weight| Weight::of(weight / sum)));
+            self.weights
+                .extend(weights.iter().map(|weight| Weight::of(weight / sum)));
             let first = if axis.mirrored {
                 self.weights[at..].reverse();
                 axis.source - end
             } else {
                 first
             };
-            self.spans.push(Span { first, weights: at, count: weights.len() });
+            self.spans.push(Span {
+                first,
+                weights: at,
+                count: weights.len(),
+            });
         }
     }
 
     /// For each output pixel: its first source pixel, and the weights of that and the following ones.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[Weight])> {
-        self.spans.iter().map(|span| (span.first, &self.weights[span.weights..span.weights + span.count]))
+        self.spans.iter().map(|span| {
+            (
+                span.first,
+                &self.weights[span.weights..span.weights + span.count],
+            )
+        })
     }
 
     /// The source pixels that are used at all.
     pub(super) fn range(&self) -> std::ops::Range<usize> {
         let first = self.spans.iter().map(|span| span.first).min().unwrap_or(0);
-        let end = self.spans.iter().map(|span| span.first + span.count).max().unwrap_or(0);
+        let end = self
+            .spans
+            .iter()
+            .map(|span| span.first + span.count)
+            .max()
+            .unwrap_or(0);
         first..end
     }
 }
@@ -89,7 +104,10 @@ impl Taps {
 impl Weight {
     fn of(weight: f64) -> Self {
         let fixed = (0.5 + weight * f64::from(1u32 << PRECISION)) as i32;
-        Self { high: (fixed >> LOW_BITS) as i16, low: (fixed & ((1 << LOW_BITS) - 1)) as i16 }
+        Self {
+            high: (fixed >> LOW_BITS) as i16,
+            low: (fixed & ((1 << LOW_BITS) - 1)) as i16,
+        }
     }
 }
 
@@ -103,14 +121,29 @@ mod tests {
 
     #[test]
     fn weights_sum_to_one_and_stay_inside() {
-        for (source, resized, offset) in [(480, 224, 0), (640, 298, 37), (1, 224, 0), (3, 448_000, 223_888), (4000, 298, 37)] {
+        for (source, resized, offset) in [
+            (480, 224, 0),
+            (640, 298, 37),
+            (1, 224, 0),
+            (3, 448_000, 223_888),
+            (4000, 298, 37),
+        ] {
             let mut taps = Taps::default();
-            taps.compute(Axis { source, resized, offset, kept: 224, mirrored: false });
+            taps.compute(Axis {
+                source,
+                resized,
+                offset,
+                kept: 224,
+                mirrored: false,
+            });
             assert_eq!(taps.iter().count(), 224);
             assert!(taps.range().end <= source);
             for (_, weights) in taps.iter() {
                 let sum: i32 = weights.iter().map(value).sum();
-                assert!((sum - (1 << PRECISION)).abs() <= weights.len() as i32, "{sum}");
+                assert!(
+                    (sum - (1 << PRECISION)).abs() <= weights.len() as i32,
+                    "{sum}"
+                );
             }
         }
     }
@@ -118,9 +151,17 @@ mod tests {
     #[test]
     fn the_same_size_is_the_identity() {
         let mut taps = Taps::default();
-        taps.compute(Axis { source: 5, resized: 5, offset: 1, kept: 3, mirrored: false });
+        taps.compute(Axis {
+            source: 5,
+            resized: 5,
+            offset: 1,
+            kept: 3,
+            mirrored: false,
+        });
         for (out, (first, weights)) in taps.iter().enumerate() {
-            let whole: Vec<usize> = (0..weights.len()).filter(|&k| value(&weights[k]) == 1 << PRECISION).collect();
+            let whole: Vec<usize> = (0..weights.len())
+                .filter(|&k| value(&weights[k]) == 1 << PRECISION)
+                .collect();
             assert_eq!(whole.len(), 1);
             assert_eq!(first + whole[0], out + 1);
         }
@@ -129,10 +170,21 @@ mod tests {
     #[test]
     fn mirrored_taps_read_from_the_other_end() {
         let (mut plain, mut mirrored) = (Taps::default(), Taps::default());
-        let axis = Axis { source: 7, resized: 4, offset: 0, kept: 4, mirrored: false };
+        let axis = Axis {
+            source: 7,
+            resized: 4,
+            offset: 0,
+            kept: 4,
+            mirrored: false,
+        };
         plain.compute(axis);
-        mirrored.compute(Axis { mirrored: true, ..axis });
-        for ((first, weights), (mirrored_first, mirrored_weights)) in plain.iter().zip(mirrored.iter()) {
+        mirrored.compute(Axis {
+            mirrored: true,
+            ..axis
+        });
+        for ((first, weights), (mirrored_first, mirrored_weights)) in
+            plain.iter().zip(mirrored.iter())
+        {
             assert_eq!(mirrored_first, 7 - first - weights.len());
             assert!(weights.iter().eq(mirrored_weights.iter().rev()));
         }

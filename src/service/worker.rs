@@ -46,7 +46,7 @@ impl Workers {
         let count = sessions.len();
         let spawn = |(n, session): (usize, Session)| {
             let context = context.clone();
-            let preparer = Preparer::new(context.limits).map_err(std::io::Error::other)?;
+            let preparer = Preparer::new(context.limits);
             let worker = Worker {
                 session,
                 preparer,
@@ -118,7 +118,7 @@ impl Worker {
             Ok(outcome) => outcome,
             Err(_) => {
                 tracing::error!(bytes = picture.len(), "decoding or inference panicked");
-                self.preparer = Preparer::new(self.context.limits).map_err(Refusal::Picture)?;
+                self.preparer = Preparer::new(self.context.limits);
                 Err(Refusal::Internal(
                     "the picture could not be processed".into(),
                 ))
