@@ -2,7 +2,7 @@
 
 use image::metadata::Orientation;
 
-use super::taps::Axis;
+use super::resample::Axis;
 
 /// Size of a model's input in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

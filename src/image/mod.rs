@@ -12,7 +12,6 @@ mod gif;
 mod jpeg;
 mod orientation;
 mod resample;
-mod taps;
 mod tensor;
 
 use std::time::{Duration, Instant};

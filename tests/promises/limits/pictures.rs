@@ -131,7 +131,8 @@ async fn half_a_picture_is_never_classified() {
 fn without(marker: u8, jpeg: &[u8]) -> Vec<u8> {
     let (mut kept, mut rest) = (jpeg[..2].to_vec(), &jpeg[2..]);
     while rest[1] != 0xda {
-        let (segment, after) = rest.split_at(2 + usize::from(u16::from_be_bytes([rest[2], rest[3]])));
+        let (segment, after) =
+            rest.split_at(2 + usize::from(u16::from_be_bytes([rest[2], rest[3]])));
         if segment[1] != marker {
             kept.extend_from_slice(segment);
         }
@@ -146,13 +147,25 @@ async fn no_picture_leaves_anything_behind_for_the_next() {
     let good = picture("jpeg-420.jpg");
     let answer = app.predict(good.clone()).await;
     let (tables, no_tables) = (picture("jpeg-optimised.jpg"), without(0xdb, &good));
-    let mut befores = vec![tables.clone(), no_tables.clone(), picture("jpeg-progressive.jpg")];
+    let mut befores = vec![
+        tables.clone(),
+        no_tables.clone(),
+        picture("jpeg-progressive.jpg"),
+    ];
     for name in ["jpeg-2000x1.jpg", "jpeg-progressive.jpg", "jpeg-cmyk.jpg"] {
         let bytes = picture(name);
-        befores.extend((3..bytes.len().min(700)).step_by(13).map(|length| bytes[..length].to_vec()));
+        befores.extend(
+            (3..bytes.len().min(700))
+                .step_by(13)
+                .map(|length| bytes[..length].to_vec()),
+        );
     }
     for (n, before) in (0..).zip(befores) {
-        app.post("/predict").body(unique(&before, n)).send().await.unwrap();
+        app.post("/predict")
+            .body(unique(&before, n))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(app.predict(unique(&good, n)).await["top"], answer["top"]);
         // This one would be decoded with the tables of whatever came before it.
         let request = app.post("/predict").body(unique(&no_tables, 1000 + n));
@@ -230,4 +243,3 @@ fn peak_kib(app: &App) -> u64 {
         .unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
-

@@ -1,26 +1,32 @@
 //! Resizes, crops and turns upright in two passes, bit for bit as Pillow does it one after the other.
 
-use std::ops::Range;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod kernels;
+mod portable;
+mod taps;
 
 use super::decode::Decoded;
 use super::geometry::{self, InputSize};
-use super::taps::{LOW_BITS, PRECISION, Taps, Weight};
+use kernels::Kernels;
+pub(super) use taps::Axis;
+use taps::Taps;
 
-/// Bytes that must follow the pixels given to [`Resampler::run`]: pixels are read four bytes at a time.
-pub(super) const PADDING: usize = 1;
+/// Bytes that must follow the pixels given to [`Resampler::run`]: pixels are read sixteen bytes at a time.
+pub(super) const PADDING: usize = 16;
 
 /// Keeps its buffers from picture to picture.
 #[derive(Default)]
 pub(super) struct Resampler {
+    kernels: Kernels,
     across: Taps,
     down: Taps,
     between: Vec<u8>,
     turned: Vec<u8>,
-    sums: Vec<Sum>,
     rgb: Vec<u8>,
 }
 
-/// Rows of 8-bit RGB; the first column and row are `origin` of the picture they come from.
+/// Rows of 8-bit RGB, followed by [`PADDING`]; the first column and row are `origin` of the picture they come from.
 struct Rows<'a> {
     bytes: &'a [u8],
     stride: usize,
@@ -48,38 +54,32 @@ impl Resampler {
             // Upright columns are stored rows.
             let stride = 3 * used.len();
             self.between.resize(stride * width + PADDING, 0);
-            vertical(
-                &stored,
-                used.clone(),
-                &self.across,
-                &mut self.sums,
-                &mut self.between,
-            );
+            let out = &mut self.between[..stride * width];
+            self.kernels
+                .vertical(&stored, used.clone(), &self.across, out);
             let between = Rows {
                 bytes: &self.between,
                 stride,
                 origin: (used.start, 0),
             };
             self.turned.resize(3 * width * height, 0);
-            horizontal(&between, 0..width, &self.down, &mut self.turned);
+            self.kernels
+                .horizontal(&between, 0..width, &self.down, &mut self.turned);
             transpose(&self.turned, height, &mut self.rgb);
         } else {
             let stride = 3 * width;
             self.between.resize(stride * used.len() + PADDING, 0);
-            horizontal(&stored, used.clone(), &self.across, &mut self.between);
+            let out = &mut self.between[..stride * used.len()];
+            self.kernels
+                .horizontal(&stored, used.clone(), &self.across, out);
             let between = Rows {
                 bytes: &self.between,
                 stride,
                 origin: (0, used.start),
             };
             self.rgb.resize(stride * height, 0);
-            vertical(
-                &between,
-                0..width,
-                &self.down,
-                &mut self.sums,
-                &mut self.rgb,
-            );
+            self.kernels
+                .vertical(&between, 0..width, &self.down, &mut self.rgb);
         }
     }
 
@@ -89,70 +89,17 @@ impl Resampler {
     }
 }
 
-/// The sums of the two halves of weights.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    high: i32,
-    low: i32,
-}
-
-impl Sum {
+impl<'a> Rows<'a> {
+    /// From the first pixel of `row` on.
     #[inline(always)]
-    fn add(&mut self, value: u8, weight: Weight) {
-        self.high += i32::from(value) * i32::from(weight.high);
-        self.low += i32::from(value) * i32::from(weight.low);
+    fn row(&self, row: usize) -> &'a [u8] {
+        &self.bytes[(row - self.origin.1) * self.stride..]
     }
 
+    /// From the pixel at `column` of `row` on.
     #[inline(always)]
-    fn rounded(self) -> u8 {
-        let sum = (self.high << LOW_BITS) + self.low + (1 << (PRECISION - 1));
-        (sum >> PRECISION).min(255) as u8
-    }
-}
-
-/// Resizes the given rows across.
-fn horizontal(source: &Rows<'_>, rows: Range<usize>, taps: &Taps, out: &mut [u8]) {
-    let mut out = out.chunks_exact_mut(3);
-    for row in rows {
-        let row = &source.bytes[(row - source.origin.1) * source.stride..];
-        for (first, weights) in taps.iter() {
-            let start = 3 * (first - source.origin.0);
-            let span = &row[start..start + 3 * weights.len() + PADDING];
-            let mut sums = [Sum::default(); 4];
-            for (pixel, &weight) in span.windows(4).step_by(3).zip(weights) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
-                    sum.add(value, weight);
-                }
-            }
-            if let Some(pixel) = out.next() {
-                pixel.copy_from_slice(&[sums[0].rounded(), sums[1].rounded(), sums[2].rounded()]);
-            }
-        }
-    }
-}
-
-/// Resizes the given columns down.
-fn vertical(
-    source: &Rows<'_>,
-    columns: Range<usize>,
-    taps: &Taps,
-    sums: &mut Vec<Sum>,
-    out: &mut [u8],
-) {
-    let length = 3 * columns.len();
-    let left = 3 * (columns.start - source.origin.0);
-    for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(length)) {
-        sums.clear();
-        sums.resize(length, Sum::default());
-        for (row, &weight) in (first - source.origin.1..).zip(weights) {
-            let start = row * source.stride + left;
-            for (sum, &value) in sums.iter_mut().zip(&source.bytes[start..start + length]) {
-                sum.add(value, weight);
-            }
-        }
-        for (out, sum) in out.iter_mut().zip(sums.iter()) {
-            *out = sum.rounded();
-        }
+    fn at(&self, column: usize, row: usize) -> &'a [u8] {
+        &self.row(row)[3 * (column - self.origin.0)..]
     }
 }
 
@@ -221,6 +168,46 @@ mod tests {
                 run(&stored, width, height, orientation) == expected,
                 "{orientation:?} at {side}"
             );
+        }
+    }
+
+    /// The kernels for this processor give what the portable ones give.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn kernels_agree() {
+        assert!(
+            matches!(Kernels::default(), Kernels::Avx2(_)),
+            "this needs a processor with AVX2"
+        );
+        let sizes = [(1, 1), (1, 40), (40, 1), (223, 225), (640, 481), (1100, 37)];
+        for ((width, height), side) in sizes.into_iter().flat_map(|s| [(s, 9), (s, 10), (s, 224)]) {
+            let noise = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;
+            let mut pixels: Vec<u8> = (0..3 * width * height).map(noise).collect();
+            pixels.extend([255; PADDING]);
+            for orientation in [Orientation::NoTransforms, Orientation::Rotate90FlipH] {
+                let picture = Decoded {
+                    format: Format::Png,
+                    width,
+                    height,
+                    orientation,
+                };
+                let size = InputSize {
+                    width: side,
+                    height: side,
+                };
+                let run = |kernels| {
+                    let mut resampler = Resampler {
+                        kernels,
+                        ..Resampler::default()
+                    };
+                    resampler.run(&pixels, &picture, size);
+                    resampler.rgb
+                };
+                assert!(
+                    run(Kernels::default()) == run(Kernels::Portable),
+                    "{width}x{height}, {orientation:?}, to {side}"
+                );
+            }
         }
     }
 }

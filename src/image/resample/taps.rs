@@ -6,22 +6,14 @@
 /// Bits after the binary point of a weight.
 pub(super) const PRECISION: u32 = 22;
 
-/// A weight's lower bits. Weights are multiplied in two halves: both fit 16 bits, so that the compiler can use
-/// the 16-bit multiply-add that every x86-64 and ARM processor has.
-pub(super) const LOW_BITS: u32 = 11;
-
-/// A weight, `high << LOW_BITS | low`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Weight {
-    pub high: i16,
-    pub low: i16,
-}
+/// Half of the last bit.
+pub(super) const ROUND: i32 = 1 << (PRECISION - 1);
 
 /// The source pixels of each output pixel.
 #[derive(Debug, Default)]
 pub(super) struct Taps {
     spans: Vec<Span>,
-    weights: Vec<Weight>,
+    weights: Vec<i32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +25,7 @@ struct Span {
 
 /// One axis of resize and crop: `source` pixels become `resized`, of which `kept` from `offset` on are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Axis {
+pub(in crate::image) struct Axis {
     pub source: usize,
     pub resized: u64,
     pub offset: u64,
@@ -63,7 +55,7 @@ impl Taps {
             let sum: f64 = weights.iter().sum();
             let at = self.weights.len();
             self.weights
-                .extend(weights.iter().map(|weight| Weight::of(weight / sum)));
+                .extend(weights.iter().map(|weight| fixed_point(weight / sum)));
             let first = if axis.mirrored {
                 self.weights[at..].reverse();
                 axis.source - end
@@ -79,7 +71,7 @@ impl Taps {
     }
 
     /// For each output pixel: its first source pixel, and the weights of that and the following ones.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[Weight])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         self.spans.iter().map(|span| {
             (
                 span.first,
@@ -101,23 +93,13 @@ impl Taps {
     }
 }
 
-impl Weight {
-    fn of(weight: f64) -> Self {
-        let fixed = (0.5 + weight * f64::from(1u32 << PRECISION)) as i32;
-        Self {
-            high: (fixed >> LOW_BITS) as i16,
-            low: (fixed & ((1 << LOW_BITS) - 1)) as i16,
-        }
-    }
+fn fixed_point(weight: f64) -> i32 {
+    (0.5 + weight * f64::from(1u32 << PRECISION)) as i32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn value(weight: &Weight) -> i32 {
-        i32::from(weight.high) << LOW_BITS | i32::from(weight.low)
-    }
 
     #[test]
     fn weights_sum_to_one_and_stay_inside() {
@@ -139,7 +121,7 @@ mod tests {
             assert_eq!(taps.iter().count(), 224);
             assert!(taps.range().end <= source);
             for (_, weights) in taps.iter() {
-                let sum: i32 = weights.iter().map(value).sum();
+                let sum: i32 = weights.iter().sum();
                 assert!(
                     (sum - (1 << PRECISION)).abs() <= weights.len() as i32,
                     "{sum}"
@@ -160,7 +142,7 @@ mod tests {
         });
         for (out, (first, weights)) in taps.iter().enumerate() {
             let whole: Vec<usize> = (0..weights.len())
-                .filter(|&k| value(&weights[k]) == 1 << PRECISION)
+                .filter(|&k| weights[k] == 1 << PRECISION)
                 .collect();
             assert_eq!(whole.len(), 1);
             assert_eq!(first + whole[0], out + 1);
