@@ -25,7 +25,10 @@ pub(super) fn decode(
     limits: &Limits,
     pixels: &mut Vec<u8>,
 ) -> Result<Decoded, ImageError> {
-    let fail = |error: image::ImageError| explain(error, format);
+    let fail = |error: image::ImageError| match format {
+        Format::WebP if is_cut_webp(bytes) => ImageError::Truncated { format },
+        _ => explain(error, format),
+    };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), image_format(format));
     let mut allowance = image::Limits::default();
     // 16-bit RGBA, twice over for the decoder's own needs.
@@ -43,6 +46,14 @@ pub(super) fn decode(
         height,
         orientation,
     })
+}
+
+/// The container says how long it is; the decoder only finds something corrupt.
+fn is_cut_webp(bytes: &[u8]) -> bool {
+    let Some(Ok(length)) = bytes.get(4..8).map(<[u8; 4]>::try_from) else {
+        return false;
+    };
+    (bytes.len() as u64) < 8 + u64::from(u32::from_le_bytes(length))
 }
 
 fn image_format(format: Format) -> ImageFormat {

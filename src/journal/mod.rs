@@ -49,7 +49,8 @@ impl Journal {
             connection: None,
             fault: Arc::clone(&fault),
         };
-        writer.connect();
+        let opened = writer.connect();
+        writer.note(&opened);
         let thread = std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || writer.run(receiver))?;
@@ -129,12 +130,10 @@ impl Writer {
             return Ok(());
         }
         if self.connection.is_none() {
-            self.connect();
+            self.connect()?;
         }
         let Some(connection) = &mut self.connection else {
-            return Err(io::Error::other(
-                lock(&self.fault).clone().unwrap_or_default(),
-            ));
+            return Err(io::ErrorKind::NotConnected.into());
         };
         let write = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
@@ -154,14 +153,9 @@ impl Writer {
         outcome
     }
 
-    fn connect(&mut self) {
-        match records::open_writer(&self.path, self.fsync) {
-            Ok(connection) => {
-                self.connection = Some(connection);
-                *lock(&self.fault) = None;
-            }
-            Err(error) => self.note(&Err(error)),
-        }
+    fn connect(&mut self) -> io::Result<()> {
+        self.connection = Some(records::open_writer(&self.path, self.fsync)?);
+        Ok(())
     }
 
     fn note(&self, outcome: &io::Result<()>) {

@@ -3,6 +3,7 @@
 //! hash → cache → single flight → queue → worker (decode → preprocess → ONNX) → cache → picture and record
 //! on disk → answer. It knows nothing of HTTP.
 
+mod entry;
 mod flight;
 mod lifecycle;
 mod queue;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ use crate::classification::{Classification, PictureDigest, ResultKey};
 use crate::image::{self, Format};
 use crate::journal::Journal;
 use crate::model::{Loaded, Model};
-use crate::records::{ClassScore, Filter, ModelName, Page, Reader, Record};
+use crate::records::{Filter, Page, Reader, Record};
 use crate::settings::RecordIp;
 use crate::uploads::Uploads;
 
@@ -31,6 +31,7 @@ pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
 pub use worker::Timings;
 
+use entry::Outcome;
 use flight::Flights;
 use queue::{Job, Queue};
 use worker::Workers;
@@ -104,9 +105,6 @@ pub struct Service {
 /// Hashing more than this takes longer than a thread of the runtime should be held up.
 const HASH_INLINE_BYTES: usize = 512 * 1024;
 
-/// Longest file name kept, in bytes.
-const MAX_NAME_BYTES: usize = 255;
-
 impl Service {
     /// Starts the workers, one for each session.
     ///
@@ -168,7 +166,7 @@ impl Service {
     /// Classifies a picture; returns once picture and record are stored.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is recorded then.
+    /// [`Refusal`]; nothing is recorded then, unless the deadline passed while the record was being committed.
     pub async fn classify(&self, request: Request) -> Result<Answer, Refusal> {
         let deadline = request.deadline;
         match tokio::time::timeout_at(deadline.into(), self.classify_unbounded(request)).await {
@@ -195,14 +193,15 @@ impl Service {
         let processing_time = arrival.elapsed();
 
         self.store_picture(digest, format, &request.picture).await?;
-        let record = self.record(
+        let outcome = Outcome {
             request_id,
             digest,
-            &request,
-            &classification,
-            timings.is_none(),
+            classification: &classification,
+            cached: timings.is_none(),
             processing_time,
-        )?;
+        };
+        let record = entry::record(&self.config, &self.model, &request, &outcome)
+            .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
         self.journal
             .append(record.clone())
             .await
@@ -283,63 +282,6 @@ impl Service {
         let (uploads, picture) = (Arc::clone(&self.uploads), picture.clone());
         blocking(move || uploads.store(&digest, format.extension(), &picture)).await
     }
-
-    fn record(
-        &self,
-        request_id: Uuid,
-        digest: PictureDigest,
-        request: &Request,
-        classification: &Classification,
-        cached: bool,
-        processing_time: Duration,
-    ) -> Result<Record, Refusal> {
-        let best = classification
-            .best()
-            .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
-        let class = |index: u32| {
-            self.model
-                .labels
-                .get(index as usize)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let top = classification
-            .ranking
-            .iter()
-            .take(request.top.max(1))
-            .map(|score| ClassScore {
-                class: class(score.index),
-                index: score.index,
-                confidence: score.confidence,
-            });
-        let picture = classification.picture;
-        let extension = picture.format.extension();
-        Ok(Record {
-            request_id,
-            timestamp: timestamp(request_id),
-            image_name: image_name(request.image_name.as_deref(), extension),
-            prediction: class(best.index),
-            confidence: best.confidence,
-            top: top.collect(),
-            processing_time: (processing_time.as_secs_f64() * 1e6).round() / 1e3,
-            cached,
-            model: ModelName {
-                name: self.model.name.clone(),
-                version: self.model.version.clone(),
-            },
-            image_sha256: hex::encode(digest),
-            image_ref: Uploads::reference(&digest, extension),
-            image_format: picture.format.name().into(),
-            image_width: picture.width,
-            image_height: picture.height,
-            user_ip: request
-                .address
-                .and_then(|address| kept(address, self.config.record_ip)),
-            client: request.client.clone(),
-            instance: self.config.instance.clone(),
-            status: 200,
-        })
-    }
 }
 
 async fn digest(bytes: Bytes) -> Result<PictureDigest, Refusal> {
@@ -356,76 +298,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(Refusal::storage),
         Err(error) => Err(Refusal::Internal(error.to_string())),
-    }
-}
-
-// The identifier carries the time; the record must not contradict it.
-fn timestamp(request_id: Uuid) -> Timestamp {
-    let (seconds, nanos) = request_id.get_timestamp().map_or((0, 0), |t| t.to_unix());
-    let millis = i64::try_from(seconds).unwrap_or(0) * 1000 + i64::from(nanos / 1_000_000);
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn image_name(given: Option<&str>, extension: &str) -> String {
-    let name = given
-        .and_then(|name| name.rsplit(['/', '\\']).next())
-        .unwrap_or_default();
-    let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
-    let end = name.floor_char_boundary(MAX_NAME_BYTES);
-    name.truncate(end);
-    match name.trim() {
-        "" | "." | ".." => format!("upload.{extension}"),
-        name => name.to_owned(),
-    }
-}
-
-fn kept(address: IpAddr, keep: RecordIp) -> Option<String> {
-    match (keep, address.to_canonical()) {
-        (RecordIp::Off, _) => None,
-        (RecordIp::Full, address) => Some(address.to_string()),
-        (RecordIp::Truncated, IpAddr::V4(address)) => {
-            let [a, b, c, _] = address.octets();
-            Some(std::net::Ipv4Addr::new(a, b, c, 0).to_string())
-        }
-        (RecordIp::Truncated, IpAddr::V6(address)) => {
-            let kept = u128::from(address) & !(u128::MAX >> 48);
-            Some(std::net::Ipv6Addr::from(kept).to_string())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_only_names() {
-        assert_eq!(image_name(Some("../../etc/x.jpg"), "jpg"), "x.jpg");
-        assert_eq!(
-            image_name(Some("C:\\fotos\\garrafa é.png"), "png"),
-            "garrafa é.png"
-        );
-        assert_eq!(image_name(Some("a\r\nb\0.jpg"), "jpg"), "ab.jpg");
-        assert_eq!(image_name(Some(".."), "gif"), "upload.gif");
-        assert_eq!(image_name(None, "webp"), "upload.webp");
-        assert!(image_name(Some(&"é".repeat(300)), "jpg").len() <= MAX_NAME_BYTES);
-    }
-
-    #[test]
-    fn addresses_are_kept_as_set() {
-        let v4 = "203.0.113.77".parse().unwrap();
-        let v6 = "2001:db8:aaaa:bbbb::1".parse().unwrap();
-        let mapped = "::ffff:203.0.113.77".parse().unwrap();
-        assert_eq!(kept(mapped, RecordIp::Full).unwrap(), "203.0.113.77");
-        assert_eq!(kept(v4, RecordIp::Truncated).unwrap(), "203.0.113.0");
-        assert_eq!(kept(v6, RecordIp::Truncated).unwrap(), "2001:db8:aaaa::");
-        assert_eq!(kept(v4, RecordIp::Off), None);
-    }
-
-    #[test]
-    fn the_time_of_a_record_is_that_of_its_identifier() {
-        let before = Timestamp::now().as_millisecond();
-        let time = timestamp(Uuid::now_v7()).as_millisecond();
-        assert!((before..=before + 1000).contains(&time));
     }
 }

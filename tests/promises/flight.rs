@@ -202,8 +202,9 @@ async fn too_much_work_is_refused_at_once_and_hurts_nobody() {
         served.len(),
         refused.len()
     );
+    // Generous, for the clients and other tests share the processor; the queue alone is a second long.
     assert!(
-        median < Duration::from_millis(100),
+        median < Duration::from_millis(500),
         "refusals take {median:?}"
     );
     assert_eq!(app.metric(INFERENCES).await, served.len() as u64);

@@ -10,11 +10,11 @@ fn fixtures() -> PathBuf {
 }
 
 /// What Pillow reads and the decoders here refuse.
-const REFUSED: [&str; 2] = ["gif-no-palette.gif", "tiff-palette.tif"];
+pub const REFUSED: [&str; 2] = ["gif-no-palette.gif", "tiff-palette.tif"];
 
 /// Where the decoders differ from Pillow's, and by how many levels at most: rounding of 5 and 6-bit colours,
 /// of CMYK and of JPEG inside TIFF; hidden colours under alpha; metadata that only Pillow reads.
-const DIFFERENT: [(&str, u8); 8] = [
+pub const DIFFERENT: [(&str, u8); 8] = [
     ("bmp-16-555.bmp", 2),
     ("bmp-16-565.bmp", 2),
     ("tiff-jpeg.tif", 2),

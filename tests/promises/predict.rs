@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::support::{self, App, Setup, fixture, picture, problem, repo, unique};
+use crate::support::{self, App, Setup, fixture, picture, problem, unique};
 
 fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))

@@ -1,0 +1,152 @@
+//! What is recorded of a classified request.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Config, Request};
+use crate::classification::{Classification, PictureDigest};
+use crate::model::Model;
+use crate::records::{ClassScore, ModelName, Record};
+use crate::settings::RecordIp;
+use crate::uploads::Uploads;
+
+/// Longest file name kept, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+/// How a request was answered.
+pub(super) struct Outcome<'a> {
+    pub request_id: Uuid,
+    pub digest: PictureDigest,
+    pub classification: &'a Classification,
+    /// Without an inference of its own.
+    pub cached: bool,
+    pub processing_time: Duration,
+}
+
+/// The record of `request`; nothing if the model has no classes.
+pub(super) fn record(
+    config: &Config,
+    model: &Model,
+    request: &Request,
+    outcome: &Outcome<'_>,
+) -> Option<Record> {
+    let classification = outcome.classification;
+    let best = classification.best()?;
+    let class = |index: u32| {
+        model
+            .labels
+            .get(index as usize)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let top = classification
+        .ranking
+        .iter()
+        .take(request.top.max(1))
+        .map(|score| ClassScore {
+            class: class(score.index),
+            index: score.index,
+            confidence: score.confidence,
+        });
+    let picture = classification.picture;
+    let extension = picture.format.extension();
+    Some(Record {
+        request_id: outcome.request_id,
+        timestamp: timestamp(outcome.request_id),
+        image_name: image_name(request.image_name.as_deref(), extension),
+        prediction: class(best.index),
+        confidence: best.confidence,
+        top: top.collect(),
+        processing_time: (outcome.processing_time.as_secs_f64() * 1e6).round() / 1e3,
+        cached: outcome.cached,
+        model: ModelName {
+            name: model.name.clone(),
+            version: model.version.clone(),
+        },
+        image_sha256: hex::encode(outcome.digest),
+        image_ref: Uploads::reference(&outcome.digest, extension),
+        image_format: picture.format.name().into(),
+        image_width: picture.width,
+        image_height: picture.height,
+        user_ip: request
+            .address
+            .and_then(|address| kept(address, config.record_ip)),
+        client: request.client.clone(),
+        instance: config.instance.clone(),
+        status: 200,
+    })
+}
+
+// The identifier carries the time; the record must not contradict it.
+fn timestamp(request_id: Uuid) -> Timestamp {
+    let (seconds, nanos) = request_id.get_timestamp().map_or((0, 0), |t| t.to_unix());
+    let millis = i64::try_from(seconds).unwrap_or(0) * 1000 + i64::from(nanos / 1_000_000);
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn image_name(given: Option<&str>, extension: &str) -> String {
+    let name = given
+        .and_then(|name| name.rsplit(['/', '\\']).next())
+        .unwrap_or_default();
+    let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
+    let end = name.floor_char_boundary(MAX_NAME_BYTES);
+    name.truncate(end);
+    match name.trim() {
+        "" | "." | ".." => format!("upload.{extension}"),
+        name => name.to_owned(),
+    }
+}
+
+fn kept(address: IpAddr, keep: RecordIp) -> Option<String> {
+    match (keep, address.to_canonical()) {
+        (RecordIp::Off, _) => None,
+        (RecordIp::Full, address) => Some(address.to_string()),
+        (RecordIp::Truncated, IpAddr::V4(address)) => {
+            let [a, b, c, _] = address.octets();
+            Some(std::net::Ipv4Addr::new(a, b, c, 0).to_string())
+        }
+        (RecordIp::Truncated, IpAddr::V6(address)) => {
+            let kept = u128::from(address) & !(u128::MAX >> 48);
+            Some(std::net::Ipv6Addr::from(kept).to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_only_names() {
+        assert_eq!(image_name(Some("../../etc/x.jpg"), "jpg"), "x.jpg");
+        assert_eq!(
+            image_name(Some("C:\\fotos\\garrafa é.png"), "png"),
+            "garrafa é.png"
+        );
+        assert_eq!(image_name(Some("a\r\nb\0.jpg"), "jpg"), "ab.jpg");
+        assert_eq!(image_name(Some(".."), "gif"), "upload.gif");
+        assert_eq!(image_name(None, "webp"), "upload.webp");
+        assert!(image_name(Some(&"é".repeat(300)), "jpg").len() <= MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn addresses_are_kept_as_set() {
+        let v4 = "203.0.113.77".parse().unwrap();
+        let v6 = "2001:db8:aaaa:bbbb::1".parse().unwrap();
+        let mapped = "::ffff:203.0.113.77".parse().unwrap();
+        assert_eq!(kept(mapped, RecordIp::Full).unwrap(), "203.0.113.77");
+        assert_eq!(kept(v4, RecordIp::Truncated).unwrap(), "203.0.113.0");
+        assert_eq!(kept(v6, RecordIp::Truncated).unwrap(), "2001:db8:aaaa::");
+        assert_eq!(kept(v4, RecordIp::Off), None);
+    }
+
+    #[test]
+    fn the_time_of_a_record_is_that_of_its_identifier() {
+        let before = Timestamp::now().as_millisecond();
+        let time = timestamp(Uuid::now_v7()).as_millisecond();
+        assert!((before..=before + 1000).contains(&time));
+    }
+}
