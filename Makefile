@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test lint fixtures model openapi clean
+.PHONY: help run build test lint evaluate fixtures model openapi clean
 .PHONY: tools tools-test rust-tools onnxruntime python
 
 help: ## List the targets
@@ -25,6 +25,14 @@ lint: tools rust-tools ## Check formatting, code, licences and dependencies
 	cargo clippy --release --locked --all-targets -- -D warnings
 	cargo deny --locked check licenses bans sources
 	cargo machete
+
+# For example: make evaluate MODEL=mine.onnx DATA=my-pictures/test COMPARE=other.onnx
+evaluate: MODEL ?= models/bottle.onnx
+evaluate: DATA ?= models/evaluation
+evaluate: COMPARE ?=
+evaluate: onnxruntime ## Accuracy, calibration and agreement of MODEL on the class folders in DATA
+	cargo run --release --locked --quiet -- classify --format summary --labels-from-folders \
+		--model $(MODEL) $(if $(COMPARE),--compare-with $(COMPARE)) $(DATA)
 
 fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py

@@ -1,5 +1,6 @@
 //! What the program can do.
 
+pub mod classify;
 pub mod healthcheck;
 pub mod key;
 pub mod serve;

@@ -48,7 +48,7 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         &runtime,
         &path,
         settings.model.labels.as_deref(),
-        settings.workers(),
+        settings.model.workers(),
     )?;
     let storage = &settings.storage;
     let database = storage.data_dir.join("relance.db");

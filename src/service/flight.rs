@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
 
+use super::classifier::Timings;
 use super::refusal::Refusal;
-use super::worker::Timings;
 use crate::classification::{Classification, ResultKey};
 
 pub(super) type Outcome = Result<(Arc<Classification>, Timings), Refusal>;

@@ -3,6 +3,7 @@
 //! hash → cache → single flight → queue → worker (decode → preprocess → ONNX) → cache → picture and record
 //! on disk → answer. It knows nothing of HTTP.
 
+mod classifier;
 mod entry;
 mod flight;
 mod lifecycle;
@@ -27,9 +28,9 @@ use crate::records::{Filter, Page, Reader, Record};
 use crate::settings::RecordIp;
 use crate::uploads::Uploads;
 
+pub use classifier::{Classifier, Timings};
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
-pub use worker::Timings;
 
 use entry::Outcome;
 use flight::Flights;
@@ -112,23 +113,23 @@ impl Service {
     /// If a thread cannot be started.
     pub fn start(config: Config, parts: Parts) -> std::io::Result<Self> {
         let Parts {
-            loaded: Loaded { model, sessions },
+            loaded,
             cache,
             journal,
             records,
             uploads,
         } = parts;
+        let model = Arc::clone(&loaded.model);
+        let classifiers = Classifier::of(loaded, config.limits);
         let cache = Arc::new(cache);
         let flights = Arc::new(Flights::default());
-        let queue = Arc::new(Queue::new(sessions.len(), config.max_queue));
+        let queue = Arc::new(Queue::new(classifiers.len(), config.max_queue));
         let context = worker::Context {
-            limits: config.limits,
-            model: Arc::clone(&model),
             cache: Arc::clone(&cache),
             flights: Arc::clone(&flights),
             queue: Arc::clone(&queue),
         };
-        let workers = Workers::start(sessions, &context)?;
+        let workers = Workers::start(classifiers, &context)?;
         let (records, uploads) = (Arc::new(records), Arc::new(uploads));
         Ok(Self {
             config,

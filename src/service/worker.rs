@@ -1,35 +1,16 @@
-//! Worker threads: decode, preprocess, infer.
+//! Worker threads: each takes pictures from the queue and classifies them, one after the other.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::flight::{Flights, Outcome};
+use super::classifier::{Classifier, Timings};
+use super::flight::Flights;
 use super::queue::Queue;
-use super::refusal::Refusal;
 use crate::cache::Cache;
-use crate::classification::Classification;
-use crate::image::{Limits, Preparer};
-use crate::model::{Model, Session};
-
-/// Where the time of one classification went.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timings {
-    /// Waiting for a worker.
-    pub queue: Duration,
-    /// Decoding the picture.
-    pub decode: Duration,
-    /// Resizing and normalising it.
-    pub preprocess: Duration,
-    /// Running the model.
-    pub inference: Duration,
-}
 
 #[derive(Clone)]
 pub(super) struct Context {
-    pub limits: Limits,
-    pub model: Arc<Model>,
     pub cache: Arc<Cache>,
     pub flights: Arc<Flights>,
     pub queue: Arc<Queue>,
@@ -41,22 +22,19 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// One thread a session.
-    pub(super) fn start(sessions: Vec<Session>, context: &Context) -> std::io::Result<Self> {
-        let count = sessions.len();
-        let spawn = |(n, session): (usize, Session)| {
-            let context = context.clone();
-            let preparer = Preparer::new(context.limits);
+    /// One thread a classifier.
+    pub(super) fn start(classifiers: Vec<Classifier>, context: &Context) -> std::io::Result<Self> {
+        let count = classifiers.len();
+        let spawn = |(n, classifier): (usize, Classifier)| {
             let worker = Worker {
-                session,
-                preparer,
-                context,
+                classifier,
+                context: context.clone(),
             };
             std::thread::Builder::new()
                 .name(format!("worker-{n}"))
                 .spawn(move || worker.run())
         };
-        let threads = sessions
+        let threads = classifiers
             .into_iter()
             .enumerate()
             .map(spawn)
@@ -83,8 +61,7 @@ impl Workers {
 }
 
 struct Worker {
-    session: Session,
-    preparer: Preparer,
+    classifier: Classifier,
     context: Context,
 }
 
@@ -97,51 +74,22 @@ impl Worker {
             };
             let waited = job.queued.elapsed();
             let start = Instant::now();
-            let outcome = self.guarded(&job.picture, waited);
+            let outcome = self.classifier.classify(&job.picture);
             queue.took(start.elapsed());
-            if let Ok((classification, timings)) = &outcome {
+            let outcome = outcome.map(|(classification, mut timings)| {
+                timings.queue = waited;
+                observe(&timings);
+                let classification = Arc::new(classification);
                 self.context
                     .cache
-                    .insert(flight.key(), Arc::clone(classification));
-                observe(timings);
-            }
+                    .insert(flight.key(), Arc::clone(&classification));
+                (classification, timings)
+            });
             self.context.flights.land(&flight, outcome);
             if queue.len() == 0 {
                 self.context.flights.forget_dead();
             }
         }
-    }
-
-    // A decoder that panics on a crafted picture must cost that request and not the worker.
-    fn guarded(&mut self, picture: &[u8], queue: Duration) -> Outcome {
-        match catch_unwind(AssertUnwindSafe(|| self.classify(picture, queue))) {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                tracing::error!(bytes = picture.len(), "decoding or inference panicked");
-                self.preparer = Preparer::new(self.context.limits);
-                Err(Refusal::Internal(
-                    "the picture could not be processed".into(),
-                ))
-            }
-        }
-    }
-
-    fn classify(&mut self, picture: &[u8], queue: Duration) -> Outcome {
-        let model = &self.context.model;
-        let prepared = self
-            .preparer
-            .prepare(picture, model.input, self.session.input())?;
-        let start = Instant::now();
-        let probabilities = self.session.infer().map_err(Refusal::Internal)?;
-        let inference = start.elapsed();
-        let classification = Arc::new(Classification::new(prepared.info, &probabilities));
-        let timings = Timings {
-            queue,
-            decode: prepared.decode,
-            preprocess: prepared.preprocess,
-            inference,
-        };
-        Ok((classification, timings))
     }
 }
 

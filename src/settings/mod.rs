@@ -178,11 +178,12 @@ impl Settings {
             .clone()
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
     }
+}
 
+impl ModelSettings {
     /// Inference threads: as set, else the CPUs this process may use (affinity and cgroup quota counted in).
     pub fn workers(&self) -> usize {
-        self.model
-            .workers
+        self.workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
     }
 }

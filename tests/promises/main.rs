@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod classify;
 mod docs;
 mod durability;
 mod flight;
