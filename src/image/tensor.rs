@@ -7,21 +7,31 @@ pub(super) fn normalise(rgb: &[u8], out: &mut [f32]) {
         out.len(),
         "the tensor must have the input's size"
     );
-    let plane = out.len() / 3;
-    let (red, rest) = out.split_at_mut(plane);
-    let (green, blue) = rest.split_at_mut(plane);
-    let planes = red.iter_mut().zip(green).zip(blue);
     // Compiled for several generations of processors; the best this one has is taken.
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (&[red, green, blue], ((r, g), b)) in rgb.as_chunks::<3>().0.iter().zip(planes) {
-                *r = f32::from(red) / 255.0;
-                *g = f32::from(green) / 255.0;
-                *b = f32::from(blue) / 255.0;
-            }
-        },
-    );
+    pulp::Arch::new().dispatch(Normalise { rgb, out });
+}
+
+struct Normalise<'a> {
+    rgb: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for Normalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let plane = self.out.len() / 3;
+        let (red, rest) = self.out.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
+        let planes = red.iter_mut().zip(green).zip(blue);
+        let pixels = self.rgb.as_chunks::<3>().0;
+        for (&[red, green, blue], ((r, g), b)) in pixels.iter().zip(planes) {
+            *r = f32::from(red) / 255.0;
+            *g = f32::from(green) / 255.0;
+            *b = f32::from(blue) / 255.0;
+        }
+    }
 }
 
 #[cfg(test)]

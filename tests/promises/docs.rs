@@ -178,6 +178,9 @@ fn the_settings_table_is_that_of_the_program() {
 fn settings_that_are_named_exist() {
     let mut known: BTreeSet<String> = settings().get_arguments().map(variable).collect();
     known.extend(OTHER_VARIABLES.map(str::to_owned));
+    let makefile = fs::read_to_string(repo().join("Makefile")).unwrap();
+    let of_make = |line: &str| Some(line.split_once(" ?=")?.0.rsplit(' ').next()?.to_owned());
+    known.extend(makefile.lines().filter_map(of_make));
     let mut wrong = Vec::new();
     for document in Document::all() {
         let alone = document.code.iter().map(String::as_str);

@@ -2,13 +2,15 @@
 //!
 //! A weight has 22 bits and a multiplier 16, so each weight is two halves, `high << LOW_BITS | low`, summed
 //! apart and joined at the end: exact, and still several times faster than 32-bit multiplication.
+//!
+//! An intrinsic becomes one instruction only where it is inlined into code compiled for AVX2. So there are no
+//! closures around them here (also none for `map`), and every function that uses one is `inline(always)`.
 
 use std::arch::x86_64::__m256i;
-use std::array;
 use std::ops::Range;
 
-use pulp::cast;
 use pulp::x86::V3;
+use pulp::{NullaryFnOnce, cast};
 
 use super::Rows;
 use super::taps::{PRECISION, ROUND, Taps};
@@ -73,22 +75,13 @@ impl Avx2 {
         taps: &Taps,
         out: &mut [u8],
     ) {
-        let (simd, spans, groups) = (self.simd, &mut self.spans, &mut self.groups);
-        spans.clear();
-        groups.clear();
-        simd.vectorize(
-            #[inline(always)]
-            || {
-                for (first, weights) in taps.iter() {
-                    let start = groups.len();
-                    let four = |weights| Group::of_neighbours(simd, weights);
-                    groups.extend(weights.chunks(GROUP).map(four));
-                    let groups = start..groups.len();
-                    spans.push(Span { first, groups });
-                }
-                horizontal(simd, source, rows, spans, groups, out);
-            },
-        );
+        self.simd.vectorize(Horizontal {
+            kept: self,
+            source,
+            rows,
+            taps,
+            out,
+        });
     }
 
     /// # Panics
@@ -100,19 +93,73 @@ impl Avx2 {
         taps: &Taps,
         out: &mut [u8],
     ) {
-        let (simd, pairs) = (self.simd, &mut self.pairs);
-        let length = 3 * columns.len();
-        simd.vectorize(
-            #[inline(always)]
-            || {
-                for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(length)) {
-                    pairs.clear();
-                    pairs.extend(weights.chunks(2).map(|pair| Group::of_rows(simd, pair)));
-                    let rows = source.at(columns.start, first);
-                    vertical(simd, rows, source.stride, pairs, weights.len(), out);
-                }
-            },
-        );
+        self.simd.vectorize(Vertical {
+            kept: self,
+            source,
+            columns,
+            taps,
+            out,
+        });
+    }
+}
+
+struct Horizontal<'a> {
+    kept: &'a mut Avx2,
+    source: &'a Rows<'a>,
+    rows: Range<usize>,
+    taps: &'a Taps,
+    out: &'a mut [u8],
+}
+
+impl NullaryFnOnce for Horizontal<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Avx2 {
+            simd,
+            spans,
+            groups,
+            ..
+        } = self.kept;
+        spans.clear();
+        groups.clear();
+        for (first, weights) in self.taps.iter() {
+            let start = groups.len();
+            for four in weights.chunks(GROUP) {
+                groups.push(Group::of_neighbours(*simd, four));
+            }
+            let groups = start..groups.len();
+            spans.push(Span { first, groups });
+        }
+        horizontal(*simd, self.source, self.rows, spans, groups, self.out);
+    }
+}
+
+struct Vertical<'a> {
+    kept: &'a mut Avx2,
+    source: &'a Rows<'a>,
+    columns: Range<usize>,
+    taps: &'a Taps,
+    out: &'a mut [u8],
+}
+
+impl NullaryFnOnce for Vertical<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Avx2 { simd, pairs, .. } = self.kept;
+        let stride = self.source.stride;
+        let outs = self.out.chunks_exact_mut(3 * self.columns.len());
+        for ((first, weights), out) in self.taps.iter().zip(outs) {
+            pairs.clear();
+            for two in weights.chunks(2) {
+                pairs.push(Group::of_rows(*simd, two));
+            }
+            let rows = self.source.at(self.columns.start, first);
+            vertical(*simd, rows, stride, pairs, weights.len(), out);
+        }
     }
 }
 
@@ -120,42 +167,49 @@ impl Group {
     /// Of up to [`GROUP`] pixels beside each other.
     #[inline(always)]
     fn of_neighbours(simd: V3, weights: &[i32]) -> Self {
-        let weight = |n: usize| weights.get(n).copied().unwrap_or(0);
-        let (left, right) = ([weight(0), weight(1)], [weight(2), weight(3)]);
-        let of = |half: fn(i32) -> i32| {
-            let [left, right] = [left, right].map(|[a, b]| half(a) | half(b) << 16);
-            simd.avx2._mm256_inserti128_si256::<1>(
-                simd.avx
-                    ._mm256_castsi128_si256(simd.sse2._mm_set1_epi32(left)),
-                simd.sse2._mm_set1_epi32(right),
-            )
-        };
+        let mut four = [0; GROUP];
+        four[..weights.len()].copy_from_slice(weights);
+        let [a, b, c, d] = four;
         Self {
-            high: of(high),
-            low: of(low),
+            high: halves(simd, high(a, b), high(c, d)),
+            low: halves(simd, low(a, b), low(c, d)),
         }
     }
 
     /// Of up to two pixels below each other.
     #[inline(always)]
     fn of_rows(simd: V3, weights: &[i32]) -> Self {
-        let [a, b] = [0, 1].map(|n| weights.get(n).copied().unwrap_or(0));
-        let of = |half: fn(i32) -> i32| simd.avx._mm256_set1_epi32(half(a) | half(b) << 16);
+        let mut two = [0; 2];
+        two[..weights.len()].copy_from_slice(weights);
+        let [a, b] = two;
         Self {
-            high: of(high),
-            low: of(low),
+            high: simd.avx._mm256_set1_epi32(high(a, b)),
+            low: simd.avx._mm256_set1_epi32(low(a, b)),
         }
     }
 }
 
 #[inline(always)]
-fn high(weight: i32) -> i32 {
-    weight >> LOW_BITS
+fn halves(simd: V3, left: i32, right: i32) -> __m256i {
+    let (left, right) = (
+        simd.sse2._mm_set1_epi32(left),
+        simd.sse2._mm_set1_epi32(right),
+    );
+    let left = simd.avx._mm256_castsi128_si256(left);
+    simd.avx2._mm256_inserti128_si256::<1>(left, right)
 }
 
+/// The upper halves of two weights, as neighbouring multipliers.
 #[inline(always)]
-fn low(weight: i32) -> i32 {
-    weight & ((1 << LOW_BITS) - 1)
+fn high(a: i32, b: i32) -> i32 {
+    a >> LOW_BITS | b >> LOW_BITS << 16
+}
+
+/// The lower halves.
+#[inline(always)]
+fn low(a: i32, b: i32) -> i32 {
+    const MASK: i32 = (1 << LOW_BITS) - 1;
+    a & MASK | (b & MASK) << 16
 }
 
 /// The sums of the two halves of weights.
@@ -199,13 +253,19 @@ fn horizontal(
     let length = 3 * spans.len();
     for start in rows.clone().step_by(TOGETHER) {
         // The last rows may be computed more than once.
-        let together: [usize; TOGETHER] = array::from_fn(|n| (start + n).min(rows.end - 1));
-        let pixels = together.map(|row| source.row(row));
+        let mut together = [rows.end - 1; TOGETHER];
+        let mut pixels = [source.row(rows.end - 1); TOGETHER];
+        for n in 0..TOGETHER.min(rows.end - start) {
+            together[n] = start + n;
+            pixels[n] = source.row(start + n);
+        }
         for (column, span) in spans.iter().enumerate() {
             let groups = &groups[span.groups.clone()];
             let from = 3 * (span.first - source.origin.0);
             let to = from + 3 * GROUP * groups.len() + 4;
-            let sums = weigh(simd, pixels.map(|row| &row[from..to]), groups);
+            let [a, b, c, d] = pixels;
+            let pixels = [&a[from..to], &b[from..to], &c[from..to], &d[from..to]];
+            let sums = weigh(simd, pixels, groups);
             for (row, sums) in together.into_iter().zip(sums) {
                 let at = (row - rows.start) * length + 3 * column;
                 out[at..at + 3].copy_from_slice(&pixel(simd, sums)[..3]);
@@ -275,17 +335,20 @@ fn vertical(simd: V3, rows: &[u8], stride: usize, pairs: &[Group], taps: usize, 
                 sums.add(simd, pixels, weights);
             }
         }
-        let [a, b, c, d] = sums.map(|sums| {
-            let sum = avx2._mm256_add_epi32(sums.joined(simd), cast([ROUND; 8]));
-            avx2._mm256_srai_epi32::<SHIFT>(sum)
-        });
-        let words = (
-            avx2._mm256_packus_epi32(a, b),
-            avx2._mm256_packus_epi32(c, d),
-        );
-        let bytes: [u8; BLOCK] = cast(avx2._mm256_packus_epi16(words.0, words.1));
+        let [a, b, c, d] = sums;
+        let left = avx2._mm256_packus_epi32(rounded(simd, a), rounded(simd, b));
+        let right = avx2._mm256_packus_epi32(rounded(simd, c), rounded(simd, d));
+        let bytes: [u8; BLOCK] = cast(avx2._mm256_packus_epi16(left, right));
         out[start..start + BLOCK].copy_from_slice(&bytes);
     }
+}
+
+#[inline(always)]
+fn rounded(simd: V3, sums: Sums) -> __m256i {
+    let sum = simd
+        .avx2
+        ._mm256_add_epi32(sums.joined(simd), cast([ROUND; 8]));
+    simd.avx2._mm256_srai_epi32::<SHIFT>(sum)
 }
 
 #[inline(always)]
