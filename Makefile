@@ -2,10 +2,11 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test lint evaluate fixtures model openapi clean
-.PHONY: tools tools-test rust-tools onnxruntime python
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-peers
+.PHONY: tools tools-test tools-bench rust-tools onnxruntime python
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
 
 run: onnxruntime ## Build and serve on http://127.0.0.1:5000
 	cargo run --release --locked -- serve
@@ -34,6 +35,31 @@ evaluate: onnxruntime ## Accuracy, calibration and agreement of MODEL on the cla
 	cargo run --release --locked --quiet -- classify --format summary --labels-from-folders \
 		--model $(MODEL) $(if $(COMPARE),--compare-with $(COMPARE)) $(DATA)
 
+# Each prints a table with medians and the spread. make bench QUICK=1 takes a few minutes.
+bench: QUICK ?=
+bench: ## Measure stages, service, overload and CPU quotas, one after the other
+	$(MAKE) bench-stages
+	$(MAKE) bench-service QUICK=$(QUICK)
+	$(MAKE) bench-overload QUICK=$(QUICK)
+	$(MAKE) bench-quota QUICK=$(QUICK)
+
+bench-stages: onnxruntime python ## Time of each stage of a request
+	.venv/bin/python bench/pictures.py
+	cargo bench --locked --bench stages
+
+bench-service: onnxruntime python tools-bench ## Throughput and CPU time against the limit of the hardware
+	python3 bench/service.py $(if $(QUICK),--quick)
+
+bench-overload: onnxruntime python tools-bench ## Four times more requests than it can answer
+	python3 bench/overload.py $(if $(QUICK),--quick)
+
+bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one and two (as root)
+	python3 bench/quota.py $(if $(QUICK),--quick)
+
+bench-peers: onnxruntime python tools-bench ## Compare with other ways to serve the same model
+	scripts/install-tools peers
+	python3 bench/peers/compare.py $(if $(QUICK),--quick)
+
 fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py
 	.venv/bin/python tests/fixtures/make_exports.py
@@ -49,7 +75,7 @@ openapi: tools ## Write openapi/openapi.json
 	mv openapi/openapi.json.new openapi/openapi.json
 
 clean: ## Remove everything that was built or fetched, except .tools
-	rm -rf target lib .venv
+	rm -rf target lib .venv bench/pictures bench/peers/.venv
 
 # What the targets above need. Each is quick when there is nothing to do. They wait
 # for one another because only one apt-get can run at a time and because pip and
@@ -59,6 +85,9 @@ tools:
 
 tools-test: tools
 	@scripts/install-tools test
+
+tools-bench: tools
+	@scripts/install-tools bench
 
 rust-tools: tools
 	@scripts/install-tools cargo-deny cargo-machete
