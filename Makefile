@@ -65,7 +65,7 @@ fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_exports.py
 
 model: python ## Draw the training pictures, train the model and export it
-	.venv/bin/python models/training/pictures.py --train 5000 --val 600 --test 600 --seed 1
+	.venv/bin/python models/training/drawings --train 5000 --val 600 --test 600 --seed 1
 	.venv/bin/python models/training/train.py --bf16 --epochs 24 --small-epochs 14 --rate 1.5e-3 --workers 1
 	.venv/bin/python models/training/export.py --check models/training/pictures
 

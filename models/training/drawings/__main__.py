@@ -33,7 +33,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "pictures")
     for split, count in zip(SPLITS, (5000, 600, 600)):
         parser.add_argument(f"--{split}", type=int, default=count, help="pictures, both classes")
     parser.add_argument("--seed", type=int, default=1)
