@@ -1,0 +1,1 @@
+"""Training pictures of open and closed bottles, path traced with Cycles."""
