@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test lint evaluate fixtures model openapi clean
+.PHONY: help run build test lint openvino evaluate fixtures model openapi clean
 .PHONY: bench bench-stages bench-service bench-overload bench-quota bench-peers
 .PHONY: tools tools-test tools-bench rust-tools onnxruntime python
 
@@ -14,7 +14,7 @@ run: onnxruntime ## Build and serve on http://127.0.0.1:5000
 build: tools ## Build target/release/relance
 	cargo build --release --locked
 
-test: onnxruntime python tools-test ## Run the Rust and Python tests
+test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	cargo test --release --locked --no-fail-fast
 	.venv/bin/python -m pytest models/training tests -q
 
@@ -94,6 +94,9 @@ rust-tools: tools
 
 onnxruntime: tools
 	@scripts/fetch-onnxruntime
+
+openvino: tools ## Fetch OpenVINO, for PROVIDER=openvino
+	@scripts/fetch-openvino
 
 python: tools
 	@scripts/install-tools python

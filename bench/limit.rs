@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use relance::image::Limits;
-use relance::model::{self, Runtime};
+use relance::model;
 use relance::service::{Classifier, Timings};
-use relance::settings::ModelSettings;
+use relance::settings::{ModelSettings, PictureSettings};
 
 #[derive(Parser)]
 struct Args {
@@ -21,6 +20,8 @@ struct Args {
     /// How long
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    #[command(flatten)]
+    picture: PictureSettings,
     #[command(flatten)]
     model: ModelSettings,
     /// Given by `cargo bench`
@@ -32,14 +33,9 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let read = |path: &PathBuf| std::fs::read(path);
     let pictures: Vec<Vec<u8>> = args.pictures.iter().map(read).collect::<Result<_, _>>()?;
-    let runtime = Runtime::load(args.model.onnxruntime.as_deref())?;
-    let path = relance::locate::find(&args.model.model).unwrap_or(args.model.model.clone());
     let workers = args.model.workers();
-    let loaded = model::load(&runtime, &path, args.model.labels.as_deref(), workers)?;
-    let limits = Limits {
-        max_pixels: 50_000_000,
-    };
-    let classifiers = Classifier::of(loaded, limits);
+    let loaded = model::load(&args.model, &args.model.model, workers)?;
+    let classifiers = Classifier::of(loaded, args.picture);
 
     let (count, cpu, start) = (AtomicU64::new(0), cpu_seconds()?, Instant::now());
     let end = start + Duration::from_secs_f64(args.seconds);

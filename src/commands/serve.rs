@@ -11,12 +11,12 @@ use anyhow::{Context, bail};
 use relance::cache::Cache;
 use relance::http::{self, App};
 use relance::journal::Journal;
-use relance::model::{self, Runtime};
+use relance::model;
 use relance::records::Reader;
 use relance::service::{Config, Lifecycle, Parts, Service};
 use relance::settings::Settings;
+use relance::telemetry;
 use relance::uploads::Uploads;
-use relance::{image, locate, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,12 +42,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn build(settings: &Settings) -> anyhow::Result<Service> {
-    let runtime = Runtime::load(settings.model.onnxruntime.as_deref())?;
-    let path = locate::find(&settings.model.model).unwrap_or_else(|| settings.model.model.clone());
     let loaded = model::load(
-        &runtime,
-        &path,
-        settings.model.labels.as_deref(),
+        &settings.model,
+        &settings.model.model,
         settings.model.workers(),
     )?;
     let storage = &settings.storage;
@@ -61,9 +58,7 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         uploads: Uploads::new(storage.data_dir.join("pictures"), storage.data_fsync),
     };
     let config = Config {
-        limits: image::Limits {
-            max_pixels: settings.limits.max_pixels,
-        },
+        picture: settings.picture,
         max_queue: Duration::from_millis(settings.limits.max_queue_ms),
         record_ip: storage.record_ip,
         instance: settings.instance_name(),

@@ -37,6 +37,12 @@ pub(super) struct ModelFacts {
     classes: Vec<String>,
     /// Size and type of the picture it takes.
     input: ModelInput,
+    /// What runs it: `cpu` (ONNX Runtime) or `openvino`.
+    #[schema(example = "cpu")]
+    provider: String,
+    /// What it is computed in: `f32` or `bf16`.
+    #[schema(example = "f32")]
+    precision: String,
     /// Whether it answers `POST /predict`.
     active: bool,
 }
@@ -80,6 +86,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
             height: model.input.height,
             r#type: model.input_type(),
         },
+        provider: model.provider.to_string(),
+        precision: model.precision.to_string(),
         active: true,
     };
     Json(ModelList {

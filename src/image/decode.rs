@@ -6,7 +6,7 @@ use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
-use super::{Format, ImageError, Limits, orientation};
+use super::{Format, ImageError, check_size, orientation};
 
 /// What a decoder says of the 8-bit RGB pixels it wrote.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +16,15 @@ pub(super) struct Decoded {
     pub width: u32,
     pub height: u32,
     pub orientation: Orientation,
+    /// Size of the pixels in eighths of the picture's, rounded up to whole pixels; 8 unless decoded at a fraction.
+    pub eighths: u32,
 }
 
 /// Decodes a picture of the given format into `pixels`.
 pub(super) fn decode(
     bytes: &[u8],
     format: Format,
-    limits: &Limits,
+    max_pixels: u64,
     pixels: &mut Vec<u8>,
 ) -> Result<Decoded, ImageError> {
     let fail = |error: image::ImageError| match format {
@@ -32,11 +34,11 @@ pub(super) fn decode(
     let mut reader = ImageReader::with_format(Cursor::new(bytes), image_format(format));
     let mut allowance = image::Limits::default();
     // 16-bit RGBA, twice over for the decoder's own needs.
-    allowance.max_alloc = Some(limits.max_pixels.saturating_mul(16).saturating_add(1 << 20));
+    allowance.max_alloc = Some(max_pixels.saturating_mul(16).saturating_add(1 << 20));
     reader.limits(allowance);
     let mut decoder = reader.into_decoder().map_err(fail)?;
     let (width, height) = decoder.dimensions();
-    limits.check(width, height)?;
+    check_size(width, height, max_pixels)?;
     let orientation = orientation::of_decoder(&mut decoder, bytes);
     let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
     write_rgb(&picture, format, pixels)?;
@@ -45,6 +47,7 @@ pub(super) fn decode(
         width,
         height,
         orientation,
+        eighths: 8,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use image::metadata::Orientation;
 
+use super::decode::Decoded;
 use super::resample::Axis;
 
 /// Size of a model's input in pixels.
@@ -14,7 +15,7 @@ pub struct InputSize {
 }
 
 /// How a stored picture becomes the input.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Plan {
     /// Columns of the upright picture.
     pub across: Axis,
@@ -33,6 +34,11 @@ pub(super) fn upright(width: u32, height: u32, orientation: Orientation) -> (u32
     }
 }
 
+/// Pixels that are decoded of a side, when `eighths` of the full size are.
+pub(super) fn decoded(side: u32, eighths: u32) -> usize {
+    (u64::from(side) * u64::from(eighths)).div_ceil(8) as usize
+}
+
 fn swaps_sides(orientation: Orientation) -> bool {
     use Orientation::*;
     matches!(
@@ -42,10 +48,15 @@ fn swaps_sides(orientation: Orientation) -> bool {
 }
 
 /// torchvision's `Resize` (shorter side for square inputs, each side otherwise) and `CenterCrop` of the
-/// picture that is stored as `width` × `height` and that `orientation` turns upright.
-pub(super) fn plan(width: u32, height: u32, orientation: Orientation, size: InputSize) -> Plan {
+/// upright picture.
+pub(super) fn plan(picture: &Decoded, size: InputSize) -> Plan {
     use Orientation::*;
-    let (upright_width, upright_height) = upright(width, height, orientation);
+    let Decoded {
+        orientation,
+        eighths,
+        ..
+    } = *picture;
+    let (upright_width, upright_height) = upright(picture.width, picture.height, orientation);
     let square = size.width == size.height;
     let shorter = u64::from(upright_width.min(upright_height));
     let axis = |source: u32, kept: u32, mirrored: bool| {
@@ -56,7 +67,8 @@ pub(super) fn plan(width: u32, height: u32, orientation: Orientation, size: Inpu
             target
         };
         Axis {
-            source: source as usize,
+            source: decoded(source, eighths),
+            length: f64::from(source) * f64::from(eighths) / 8.0,
             resized,
             offset: centre(resized - target),
             kept: kept as usize,
@@ -90,12 +102,22 @@ fn centre(surplus: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn picture(width: u32, height: u32, orientation: Orientation) -> Decoded {
+        Decoded {
+            format: crate::image::Format::Jpeg,
+            width,
+            height,
+            orientation,
+            eighths: 8,
+        }
+    }
+
     fn across(width: u32, height: u32) -> (u64, u64) {
         let size = InputSize {
             width: 224,
             height: 224,
         };
-        let axis = plan(width, height, Orientation::NoTransforms, size).across;
+        let axis = plan(&picture(width, height, Orientation::NoTransforms), size).across;
         (axis.resized, axis.offset)
     }
 
@@ -118,7 +140,7 @@ mod tests {
             width: 320,
             height: 192,
         };
-        let plan = plan(640, 480, Orientation::Rotate90, size);
+        let plan = plan(&picture(640, 480, Orientation::Rotate90), size);
         assert_eq!(
             (plan.across.source, plan.across.resized, plan.across.offset),
             (480, 320, 0)

@@ -4,22 +4,22 @@ use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use image::metadata::Orientation;
 
 use super::decode::Decoded;
-use super::{Format, ImageError, Limits};
+use super::{Format, ImageError, check_size};
 
 /// Decodes the first frame into `pixels`, on a canvas filled as Pillow fills it: with the frame's
 /// transparent colour, or colour 0 if it has none.
 pub(super) fn decode(
     bytes: &[u8],
-    limits: &Limits,
+    max_pixels: u64,
     pixels: &mut Vec<u8>,
 ) -> Result<Decoded, ImageError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    let limit = std::num::NonZeroU64::new(limits.max_pixels).unwrap_or(std::num::NonZeroU64::MIN);
+    let limit = std::num::NonZeroU64::new(max_pixels).unwrap_or(std::num::NonZeroU64::MIN);
     options.set_memory_limit(MemoryLimit::Bytes(limit));
     let mut decoder = options.read_info(bytes).map_err(explain)?;
     let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
-    limits.check(width, height)?;
+    check_size(width, height, max_pixels)?;
 
     let global = decoder.global_palette().map(<[u8]>::to_vec);
     let frame = decoder
@@ -33,7 +33,7 @@ pub(super) fn decode(
     // A first frame that reaches beyond the canvas makes it larger.
     let width = width.max(u32::from(frame.left) + u32::from(frame.width));
     let height = height.max(u32::from(frame.top) + u32::from(frame.height));
-    limits.check(width, height)?;
+    check_size(width, height, max_pixels)?;
     let (canvas_width, canvas_height) = (width as usize, height as usize);
     let fill = colours[usize::from(frame.transparent.unwrap_or(0))];
     pixels.clear();
@@ -51,6 +51,7 @@ pub(super) fn decode(
         width,
         height,
         orientation: Orientation::NoTransforms,
+        eighths: 8,
     })
 }
 

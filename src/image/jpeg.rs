@@ -1,9 +1,10 @@
 //! JPEG through libjpeg-turbo, bit for bit as Pillow decodes it.
 
-use turbojpeg::{Colorspace, Decompressor, Error, Image, PixelFormat};
+use turbojpeg::{Colorspace, Decompressor, Error, Image, PixelFormat, ScalingFactor};
 
 use super::decode::{self, Decoded};
-use super::{Format, ImageError, Limits, orientation};
+use super::{Format, ImageError, InputSize, check_size, orientation};
+use crate::settings::{JpegScaling, PictureSettings};
 
 /// Scans a progressive picture may have; encoders write about ten, an attack thousands.
 const MAX_SCANS: u32 = 100;
@@ -14,7 +15,8 @@ const MAX_SCANS: u32 = 100;
 /// keeps its tables and, after an error, its state, and would mix them into the next picture.
 pub(super) fn decode(
     bytes: &[u8],
-    limits: &Limits,
+    settings: &PictureSettings,
+    size: InputSize,
     pixels: &mut Vec<u8>,
 ) -> Result<Decoded, ImageError> {
     let mut decompressor = Decompressor::new().map_err(damaged)?;
@@ -23,60 +25,72 @@ pub(super) fn decode(
         Ok(header) => header,
         // The binding gives no header when libjpeg merely warns about it.
         Err(error) if is_warning(&error) => {
-            return decode::decode(bytes, Format::Jpeg, limits, pixels);
+            return decode::decode(bytes, Format::Jpeg, settings.max_pixels, pixels);
         }
         Err(error) => return Err(damaged(error)),
     };
     let (width, height) = (header.width as u32, header.height as u32);
-    limits.check(width, height)?;
+    check_size(width, height, settings.max_pixels)?;
+    let eighths = match header.is_lossless {
+        true => 8,
+        false => fraction(width, height, settings.jpeg_scaling, size),
+    };
+    let scaling = ScalingFactor::new(eighths as usize, 8);
+    decompressor.set_scaling_factor(scaling).map_err(damaged)?;
+    let (stored_width, stored_height) = (scaling.scale(header.width), scaling.scale(header.height));
 
     if matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
         let mut cmyk = Vec::new();
-        decompress(
-            decompressor,
-            bytes,
-            PixelFormat::CMYK,
-            header.width,
-            header.height,
-            &mut cmyk,
-        )?;
+        let image = image(PixelFormat::CMYK, stored_width, stored_height, &mut cmyk);
+        decompress(&mut decompressor, bytes, image)?;
         pixels.clear();
         pixels.extend(cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
     } else {
-        decompress(
-            decompressor,
-            bytes,
-            PixelFormat::RGB,
-            header.width,
-            header.height,
-            pixels,
-        )?;
+        let image = image(PixelFormat::RGB, stored_width, stored_height, pixels);
+        decompress(&mut decompressor, bytes, image)?;
     }
     Ok(Decoded {
         format: Format::Jpeg,
         width,
         height,
         orientation: orientation::of_jpeg(bytes),
+        eighths,
     })
 }
 
-fn decompress(
-    mut decompressor: Decompressor,
-    bytes: &[u8],
+/// Eighths of the picture's size to decode. Other numerators than these are slower than the full size.
+fn fraction(width: u32, height: u32, scaling: JpegScaling, size: InputSize) -> u32 {
+    let Some(least) = scaling.least() else {
+        return 8;
+    };
+    let needed = least * size.width.max(size.height);
+    let enough =
+        |eighths: &u32| u64::from(width.min(height)) * u64::from(*eighths) >= 8 * u64::from(needed);
+    [1, 2, 4].into_iter().find(enough).unwrap_or(8)
+}
+
+fn image(
     format: PixelFormat,
     width: usize,
     height: usize,
     pixels: &mut Vec<u8>,
-) -> Result<(), ImageError> {
+) -> Image<&mut [u8]> {
     let pitch = format.size() * width;
     pixels.resize(pitch * height, 0);
-    let image = Image {
+    Image {
         pixels: &mut pixels[..],
         width,
         pitch,
         height,
         format,
-    };
+    }
+}
+
+fn decompress(
+    decompressor: &mut Decompressor,
+    bytes: &[u8],
+    image: Image<&mut [u8]>,
+) -> Result<(), ImageError> {
     match decompressor.decompress(bytes, image) {
         Ok(()) => Ok(()),
         Err(error) if ends_early(&error) => Err(ImageError::Truncated {

@@ -23,27 +23,21 @@ pub use geometry::InputSize;
 use decode::Decoded;
 use resample::Resampler;
 
-/// What a picture may cost; checked from its header, before any pixel is decoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Largest width × height.
-    pub max_pixels: u64,
-}
+use crate::settings::PictureSettings;
 
-impl Limits {
-    fn check(&self, width: u32, height: u32) -> Result<(), ImageError> {
-        if width == 0 || height == 0 {
-            return Err(ImageError::NoPixels { width, height });
-        }
-        if u64::from(width) * u64::from(height) > self.max_pixels {
-            return Err(ImageError::TooManyPixels {
-                width,
-                height,
-                max_pixels: self.max_pixels,
-            });
-        }
-        Ok(())
+/// Checks what a picture will cost from its header, before any pixel is decoded.
+fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), ImageError> {
+    if width == 0 || height == 0 {
+        return Err(ImageError::NoPixels { width, height });
     }
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Err(ImageError::TooManyPixels {
+            width,
+            height,
+            max_pixels,
+        });
+    }
+    Ok(())
 }
 
 /// What is known of a picture once it is decoded.
@@ -70,7 +64,7 @@ pub struct Prepared {
 
 /// Turns pictures into tensors; keeps its buffers, so one a thread.
 pub struct Preparer {
-    limits: Limits,
+    settings: PictureSettings,
     pixels: Vec<u8>,
     resampler: Resampler,
 }
@@ -79,10 +73,10 @@ pub struct Preparer {
 const KEPT_BUFFER_BYTES: usize = 36_000_000;
 
 impl Preparer {
-    /// A preparer for pictures within `limits`.
-    pub fn new(limits: Limits) -> Self {
+    /// A preparer that reads pictures as `settings` say.
+    pub fn new(settings: PictureSettings) -> Self {
         Self {
-            limits,
+            settings,
             pixels: Vec::new(),
             resampler: Resampler::default(),
         }
@@ -130,7 +124,7 @@ impl Preparer {
         size: InputSize,
     ) -> Result<(PictureInfo, [Duration; 2]), ImageError> {
         let start = Instant::now();
-        let decoded = self.decode(bytes)?;
+        let decoded = self.decode(bytes, size)?;
         let decode = start.elapsed();
 
         let start = Instant::now();
@@ -148,11 +142,12 @@ impl Preparer {
         Ok((info, [decode, start.elapsed()]))
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, ImageError> {
+    fn decode(&mut self, bytes: &[u8], size: InputSize) -> Result<Decoded, ImageError> {
+        let max_pixels = self.settings.max_pixels;
         match Format::sniff(bytes)? {
-            Format::Jpeg => jpeg::decode(bytes, &self.limits, &mut self.pixels),
-            Format::Gif => gif::decode(bytes, &self.limits, &mut self.pixels),
-            other => decode::decode(bytes, other, &self.limits, &mut self.pixels),
+            Format::Jpeg => jpeg::decode(bytes, &self.settings, size, &mut self.pixels),
+            Format::Gif => gif::decode(bytes, max_pixels, &mut self.pixels),
+            other => decode::decode(bytes, other, max_pixels, &mut self.pixels),
         }
     }
 }

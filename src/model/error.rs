@@ -25,6 +25,22 @@ pub enum ModelError {
         /// The loader's words.
         reason: String,
     },
+    /// OpenVINO was found nowhere.
+    #[error(
+        "OpenVINO is missing (looked for lib/openvino/libopenvino_c.so): run `make openvino`, or set PROVIDER=cpu"
+    )]
+    OpenVinoMissing,
+    /// OpenVINO is there and does not work.
+    #[error(
+        "OpenVINO at {} cannot be used ({reason}): run `make openvino` to get the right version, or set PROVIDER=cpu",
+        .path.display()
+    )]
+    OpenVinoUnusable {
+        /// The library.
+        path: PathBuf,
+        /// Its words.
+        reason: String,
+    },
     /// The model file cannot be read.
     #[error("the model {} cannot be read ({error}): set MODEL to the ONNX file of a classification model", .path.display())]
     Unreadable {
@@ -85,6 +101,9 @@ pub enum Fault {
     /// The input size is open and the metadata doesn't tell it.
     #[error("has an open input size and no usable `imgsz` in its metadata ({0})")]
     NoSize(String),
+    /// OpenVINO cannot read or compile it.
+    #[error("cannot be run by OpenVINO ({0}); PROVIDER=cpu may")]
+    OpenVino(String),
     /// Inference failed.
     #[error("cannot be run ({0})")]
     Run(String),

@@ -1,9 +1,9 @@
 //! ONNX file → class probabilities.
 
+mod engine;
 mod error;
 mod labels;
 mod literal;
-mod runtime;
 mod session;
 mod spec;
 
@@ -13,11 +13,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::image::InputSize;
+use crate::locate;
+use crate::settings::{ModelSettings, Precision, Provider};
 
 pub use error::ModelError;
-pub use runtime::Runtime;
 pub use session::Session;
 
+use engine::{OnnxRuntime, OpenVino, Runtime};
 use spec::Spec;
 
 /// SHA-256 of a model file.
@@ -38,6 +40,10 @@ pub struct Model {
     pub input: InputSize,
     /// The file's own words about itself (`description` in its metadata).
     pub description: Option<String>,
+    /// What runs it.
+    pub provider: Provider,
+    /// What it is computed in.
+    pub precision: Precision,
     spec: Spec,
 }
 
@@ -49,50 +55,63 @@ pub struct Loaded {
     pub sessions: Vec<Session>,
 }
 
-/// Loads the model at `path`, checks that it is a classifier this service can serve, and warms it up.
-///
-/// `labels` is a text file with one class name a line; it replaces the names in the metadata.
+/// Loads the model at `path`, checks that it is a classifier this service can serve, and warms up as many
+/// sessions as asked for.
 ///
 /// # Errors
 /// [`ModelError`] says in one sentence what is wrong and what is accepted.
-pub fn load(
-    runtime: &Runtime,
-    path: &Path,
-    labels: Option<&Path>,
-    sessions: usize,
-) -> Result<Loaded, ModelError> {
+pub fn load(settings: &ModelSettings, path: &Path, sessions: usize) -> Result<Loaded, ModelError> {
+    let path = locate::find(path).unwrap_or_else(|| path.to_owned());
     let fault = |fault| ModelError::Refused {
-        path: path.to_owned(),
+        path: path.clone(),
         fault,
     };
-    let bytes = std::fs::read(path).map_err(|error| ModelError::Unreadable {
-        path: path.to_owned(),
+    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+    let bytes = std::fs::read(&path).map_err(|error| ModelError::Unreadable {
+        path: path.clone(),
         error,
     })?;
-    let labels = labels.map(labels::read).transpose()?;
+    let labels = settings.labels.as_deref().map(labels::read).transpose()?;
     let digest: ModelDigest = Sha256::digest(&bytes).into();
 
-    let first = session::open(runtime, &bytes).map_err(fault)?;
+    // ONNX Runtime tells what is in the file, whatever runs it later.
+    let first = OnnxRuntime::open(&runtime, &bytes).map_err(fault)?;
     let (mut spec, facts) = spec::examine(&first, labels).map_err(fault)?;
-    let mut first = Session::new(first, &spec).map_err(fault)?;
+    let mut first = Session::new(OnnxRuntime::new(first, &spec));
     spec.settle(&mut first, facts.labels.len()).map_err(fault)?;
-    let mut warm = vec![first];
-    while warm.len() < sessions {
-        let mut next = session::open(runtime, &bytes)
-            .and_then(|s| Session::new(s, &spec))
-            .map_err(fault)?;
-        next.warm_up().map_err(fault)?;
-        warm.push(next);
+    let mut warm = Vec::new();
+    let precision = match settings.provider {
+        Provider::Cpu => {
+            warm.push(first.with_logits(spec.logits));
+            while warm.len() < sessions {
+                let next = OnnxRuntime::open(&runtime, &bytes).map_err(fault)?;
+                warm.push(Session::new(OnnxRuntime::new(next, &spec)).with_logits(spec.logits));
+            }
+            Precision::F32
+        }
+        Provider::Openvino => {
+            drop(first);
+            let mut openvino = OpenVino::load(settings.precision)?;
+            while warm.len() < sessions {
+                let next = openvino.open(&bytes, &spec).map_err(fault)?;
+                warm.push(Session::new(next).with_logits(spec.logits));
+            }
+            openvino.precision
+        }
+    };
+    for session in &mut warm {
+        session.warm_up().map_err(fault)?;
     }
-    warm.iter_mut().for_each(|s| s.use_spec(&spec));
 
     let model = Model {
-        name: name_of(path),
+        name: name_of(&path),
         version: hex::encode(&digest[..6]),
         digest,
         labels: facts.labels,
         input: spec.input,
         description: facts.description,
+        provider: settings.provider,
+        precision,
         spec,
     };
     Ok(Loaded {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
 use crate::classification::Classification;
-use crate::image::{Limits, Preparer};
+use crate::image::Preparer;
 use crate::model::{Loaded, Model, Session};
+use crate::settings::PictureSettings;
 
 /// Where the time of one classification went.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,18 +28,18 @@ pub struct Classifier {
     model: Arc<Model>,
     session: Session,
     preparer: Preparer,
-    limits: Limits,
+    picture: PictureSettings,
 }
 
 impl Classifier {
     /// One for each session of a model.
-    pub fn of(loaded: Loaded, limits: Limits) -> Vec<Self> {
+    pub fn of(loaded: Loaded, picture: PictureSettings) -> Vec<Self> {
         let Loaded { model, sessions } = loaded;
         let one = |session| Self {
             model: Arc::clone(&model),
             session,
-            preparer: Preparer::new(limits),
-            limits,
+            preparer: Preparer::new(picture),
+            picture,
         };
         sessions.into_iter().map(one).collect()
     }
@@ -53,7 +54,7 @@ impl Classifier {
             Ok(outcome) => outcome,
             Err(_) => {
                 tracing::error!(bytes = picture.len(), "decoding or inference panicked");
-                self.preparer = Preparer::new(self.limits);
+                self.preparer = Preparer::new(self.picture);
                 Err(Refusal::Internal(
                     "the picture could not be processed".into(),
                 ))

@@ -21,11 +21,11 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::classification::{Classification, PictureDigest, ResultKey};
-use crate::image::{self, Format};
+use crate::image::Format;
 use crate::journal::Journal;
 use crate::model::{Loaded, Model};
 use crate::records::{Filter, Page, Reader, Record};
-use crate::settings::RecordIp;
+use crate::settings::{PictureSettings, RecordIp};
 use crate::uploads::Uploads;
 
 pub use classifier::{Classifier, Timings};
@@ -40,8 +40,8 @@ use worker::Workers;
 /// How the pipeline behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Limits of one picture.
-    pub limits: image::Limits,
+    /// How pictures are read.
+    pub picture: PictureSettings,
     /// Longest expected wait for a worker.
     pub max_queue: Duration,
     /// What records keep of addresses.
@@ -120,7 +120,7 @@ impl Service {
             uploads,
         } = parts;
         let model = Arc::clone(&loaded.model);
-        let classifiers = Classifier::of(loaded, config.limits);
+        let classifiers = Classifier::of(loaded, config.picture);
         let cache = Arc::new(cache);
         let flights = Arc::new(Flights::default());
         let queue = Arc::new(Queue::new(classifiers.len(), config.max_queue));

@@ -23,6 +23,9 @@ pub struct Settings {
     /// Who may come in.
     #[command(flatten)]
     pub access: Access,
+    /// How pictures are read.
+    #[command(flatten)]
+    pub picture: PictureSettings,
     /// What one request may cost.
     #[command(flatten)]
     pub limits: LimitSettings,
@@ -69,6 +72,30 @@ pub struct ModelSettings {
     /// ONNX Runtime shared library [default: `lib/libonnxruntime.so` beside or above the program]
     #[arg(long, env = "ORT_DYLIB_PATH")]
     pub onnxruntime: Option<PathBuf>,
+    /// What runs the model
+    #[arg(long, env = "PROVIDER", value_enum, default_value_t = Provider::Cpu)]
+    pub provider: Provider,
+    /// What the model is computed in
+    #[arg(long, env = "PRECISION", value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+}
+
+/// Library that runs the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Provider {
+    /// ONNX Runtime on the CPU
+    Cpu,
+    /// OpenVINO on the CPU (`make openvino` fetches it)
+    Openvino,
+}
+
+/// Numbers that the model is computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// As the model is
+    F32,
+    /// Faster and a little less exact, on processors that have it; needs `PROVIDER=openvino`
+    Bf16,
 }
 
 /// Access settings.
@@ -88,15 +115,64 @@ pub struct Access {
     pub allow_anonymous: bool,
 }
 
+/// How pictures are read.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PictureSettings {
+    /// Largest picture accepted, in pixels (width × height), checked before decoding
+    #[arg(long, env = "MAX_PIXELS", default_value_t = 50_000_000)]
+    pub max_pixels: u64,
+    /// How large JPEGs are decoded
+    #[arg(long, env = "JPEG_SCALING", value_enum, default_value_t = JpegScaling::Exact)]
+    pub jpeg_scaling: JpegScaling,
+}
+
+/// Size at which JPEGs are decoded. A fraction of the full size is much faster for large photographs and changes
+/// the pixels a little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum JpegScaling {
+    /// Full size
+    Exact,
+    /// The smallest half, quarter or eighth that is at least twice as large as the model's input
+    Fast,
+    /// The smallest one that is at least as large as the input
+    Fastest,
+}
+
+impl JpegScaling {
+    /// How often the decoded picture must hold the model's input; nothing for the full size.
+    pub fn least(self) -> Option<u32> {
+        match self {
+            Self::Exact => None,
+            Self::Fast => Some(2),
+            Self::Fastest => Some(1),
+        }
+    }
+}
+
+impl std::fmt::Display for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Openvino => "openvino",
+        })
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
 /// Limits of one request and of all together.
 #[derive(Args, Clone, Debug)]
 pub struct LimitSettings {
     /// Largest picture accepted, in bytes
     #[arg(long, env = "MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_upload_bytes: usize,
-    /// Largest picture accepted, in pixels (width × height), checked before decoding
-    #[arg(long, env = "MAX_PIXELS", default_value_t = 50_000_000)]
-    pub max_pixels: u64,
     /// Bytes of uploads held in memory at once; more are refused with 503
     #[arg(long, env = "MAX_INFLIGHT_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_inflight_bytes: usize,

@@ -1,6 +1,6 @@
 //! What clap cannot check: settings that must fit each other.
 
-use super::Settings;
+use super::{ModelSettings, Precision, Provider, Settings};
 
 /// Settings that cannot work together; the text says how to mend them.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,22 @@ pub enum SettingsError {
     /// A number that makes no sense.
     #[error("{0} must be {1}")]
     Range(&'static str, &'static str),
+}
+
+impl ModelSettings {
+    /// Checks what belongs together.
+    ///
+    /// # Errors
+    /// If two settings do not fit each other.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        if self.workers.is_some_and(|n| n == 0 || n > 1024) {
+            return Err(SettingsError::Range("WORKERS", "between 1 and 1024"));
+        }
+        if (self.provider, self.precision) == (Provider::Cpu, Precision::Bf16) {
+            return Err(SettingsError::Range("PRECISION", "f32 with PROVIDER=cpu"));
+        }
+        Ok(())
+    }
 }
 
 impl Settings {
@@ -55,7 +71,7 @@ impl Settings {
         let limits = &self.limits;
         for (name, value) in [
             ("MAX_UPLOAD_BYTES", limits.max_upload_bytes as u64),
-            ("MAX_PIXELS", limits.max_pixels),
+            ("MAX_PIXELS", self.picture.max_pixels),
             ("REQUEST_TIMEOUT_MS", limits.request_timeout_ms),
             ("MAX_QUEUE_MS", limits.max_queue_ms),
             ("CACHE_TTL_SECONDS", self.cache.cache_ttl_seconds),
@@ -70,9 +86,7 @@ impl Settings {
                 "at least MAX_UPLOAD_BYTES",
             ));
         }
-        if self.model.workers.is_some_and(|n| n == 0 || n > 1024) {
-            return Err(SettingsError::Range("WORKERS", "between 1 and 1024"));
-        }
+        self.model.validate()?;
         Ok(self)
     }
 

@@ -242,8 +242,10 @@ async fn what_cannot_be_answered_in_time_is_504() {
         );
     }
     eventually("the queue is empty", async || app.metric(QUEUED).await == 0).await;
-    // At the deadline one picture was with the worker; the others were dropped with their requests.
-    assert!(app.metric(ABANDONED).await >= late.len() as u64 - 1);
+    // One picture was with the worker at the deadline, and a few answers were ready too late to be stored in time;
+    // the others cost no inference.
+    assert!(app.metric(INFERENCES).await <= served.len() as u64 + 3);
+    assert!(app.metric(ABANDONED).await > 0);
     eventually("serves again", async || {
         post(&app, picture("jpeg-1x1.jpg")).await.status == StatusCode::OK
     })

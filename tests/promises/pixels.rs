@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use relance::image::{InputSize, Limits, Preparer};
+use relance::image::{InputSize, Preparer};
+use relance::settings::{JpegScaling, PictureSettings};
 use serde_json::Value;
 
 fn fixtures() -> PathBuf {
@@ -29,8 +30,9 @@ pub const DIFFERENT: [(&str, u8); 8] = [
 fn pixels_equal_pillow_and_ultralytics() {
     let text = std::fs::read_to_string(fixtures().join("expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
-    let mut preparer = Preparer::new(Limits {
+    let mut preparer = Preparer::new(PictureSettings {
         max_pixels: 50_000_000,
+        jpeg_scaling: JpegScaling::Exact,
     });
     let mut failures = Vec::new();
     let (mut compared, mut exact) = (0, 0);
@@ -94,4 +96,73 @@ fn pixels_equal_pillow_and_ultralytics() {
         failures.len(),
         failures.join("\n")
     );
+}
+
+/// A picture with something to see everywhere, as a JPEG file.
+fn photograph(width: usize, height: usize) -> Vec<u8> {
+    let wave = |x: usize, y: usize, n: f64| {
+        let (x, y) = (x as f64 / width as f64, y as f64 / height as f64);
+        let value = (40.0 * x * n).sin() * (30.0 * y + n).cos() + (9.0 * (x + y) * n).sin();
+        (127.5 + 55.0 * value) as u8
+    };
+    let pixel = |n: usize| [1.0, 1.7, 2.3].map(|channel| wave(n % width, n / width, channel));
+    let image = turbojpeg::Image {
+        pixels: (0..width * height).flat_map(pixel).collect::<Vec<u8>>(),
+        width,
+        pitch: 3 * width,
+        height,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    turbojpeg::compress(image.as_deref(), 90, turbojpeg::Subsamp::Sub2x2)
+        .unwrap()
+        .to_vec()
+}
+
+/// Decoded at a fraction a picture is nearly the same, in the same place, and not decoded smaller than allowed.
+#[test]
+fn scaled_jpegs_are_close_to_exact_ones() {
+    let size = InputSize {
+        width: 224,
+        height: 224,
+    };
+    let rgb = |jpeg: &[u8], jpeg_scaling| {
+        let mut preparer = Preparer::new(PictureSettings {
+            max_pixels: 50_000_000,
+            jpeg_scaling,
+        });
+        let (info, rgb) = preparer.rgb(jpeg, size).unwrap();
+        (info, rgb.to_vec())
+    };
+    // (sides, whether each mode decodes at a fraction)
+    let cases = [
+        ((447, 447), (false, false)),
+        ((448, 449), (false, true)),
+        ((895, 1203), (false, true)),
+        ((1203, 897), (true, true)),
+        ((4001, 3003), (true, true)),
+        ((1793, 3999), (true, true)),
+    ];
+    for ((width, height), (fast, fastest)) in cases {
+        let jpeg = photograph(width, height);
+        let (info, exact) = rgb(&jpeg, JpegScaling::Exact);
+        for (scaling, changes, most) in [
+            (JpegScaling::Fast, fast, (0.5, 12)),
+            (JpegScaling::Fastest, fastest, (1.5, 41)),
+        ] {
+            let (scaled_info, scaled) = rgb(&jpeg, scaling);
+            assert_eq!(scaled_info, info, "the size told is that of the picture");
+            let differences = exact
+                .iter()
+                .zip(&scaled)
+                .map(|(a, b)| u32::from(a.abs_diff(*b)));
+            let (sum, worst) = differences.fold((0, 0), |(sum, worst), d| (sum + d, worst.max(d)));
+            let mean = f64::from(sum) / exact.len() as f64;
+            println!("{width}x{height} {scaling:?}: mean {mean:.3}, worst {worst} levels");
+            assert_eq!(worst > 0, changes, "{width}x{height} {scaling:?}");
+            assert!(
+                mean < most.0 && worst <= most.1,
+                "{width}x{height} {scaling:?}: {mean}, {worst}"
+            );
+        }
+    }
 }

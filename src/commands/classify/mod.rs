@@ -14,10 +14,9 @@ use std::sync::mpsc;
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use relance::classification::Classification;
-use relance::model::{self, Runtime};
+use relance::model;
 use relance::service::Classifier;
-use relance::settings::ModelSettings;
-use relance::{image, locate};
+use relance::settings::{ModelSettings, PictureSettings};
 
 use output::{Class, Format, Row, Writer};
 use report::{Report, Seen};
@@ -43,9 +42,8 @@ pub struct Args {
     /// Another model of the same classes: adds to the summary how far the two agree
     #[arg(long, value_name = "MODEL")]
     compare_with: Option<PathBuf>,
-    /// Largest picture accepted, in pixels (width × height)
-    #[arg(long, env = "MAX_PIXELS", default_value_t = 50_000_000)]
-    max_pixels: u64,
+    #[command(flatten)]
+    picture: PictureSettings,
     #[command(flatten)]
     model: ModelSettings,
 }
@@ -103,17 +101,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn load(args: &Args, pictures: usize) -> anyhow::Result<(Vec<String>, Vec<Pair>)> {
     let settings = &args.model;
+    settings.validate()?;
     let workers = settings.workers().min(pictures);
-    ensure!(workers > 0, "WORKERS must be at least 1");
-    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
-    let limits = image::Limits {
-        max_pixels: args.max_pixels,
-    };
     let open = |path: &Path| -> anyhow::Result<_> {
-        let path = locate::find(path).unwrap_or_else(|| path.to_owned());
-        let loaded = model::load(&runtime, &path, settings.labels.as_deref(), workers)?;
+        let loaded = model::load(settings, path, workers)?;
         let labels = loaded.model.labels.clone();
-        Ok((labels, Classifier::of(loaded, limits)))
+        Ok((labels, Classifier::of(loaded, args.picture)))
     };
     let (labels, main) = open(&settings.model)?;
     let mut others = match &args.compare_with {

@@ -40,13 +40,13 @@ impl Resampler {
     /// picture stays as it is stored: a quarter turn swaps the order of the passes instead, and a mirrored axis
     /// its weights. Only what the crop keeps is computed.
     pub(super) fn run(&mut self, pixels: &[u8], picture: &Decoded, size: InputSize) {
-        let plan = geometry::plan(picture.width, picture.height, picture.orientation, size);
+        let plan = geometry::plan(picture, size);
         self.across.compute(plan.across);
         self.down.compute(plan.down);
         let (width, height) = (size.width as usize, size.height as usize);
         let stored = Rows {
             bytes: pixels,
-            stride: 3 * picture.width as usize,
+            stride: 3 * geometry::decoded(picture.width, picture.eighths),
             origin: (0, 0),
         };
         let used = self.down.range();
@@ -151,6 +151,7 @@ mod tests {
                     width,
                     height,
                     orientation,
+                    eighths: 8,
                 };
                 resampler.run(&pixels, &picture, size);
                 resampler.rgb
@@ -190,6 +191,7 @@ mod tests {
                     width,
                     height,
                     orientation,
+                    eighths: 8,
                 };
                 let size = InputSize {
                     width: side,
@@ -220,6 +222,7 @@ mod tests {
             width: 640,
             height: 480,
             orientation: Orientation::NoTransforms,
+            eighths: 8,
         };
         let size = InputSize {
             width: 224,

@@ -24,9 +24,11 @@ struct Span {
 }
 
 /// One axis of resize and crop: `source` pixels become `resized`, of which `kept` from `offset` on are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::image) struct Axis {
     pub source: usize,
+    /// Length of the source in pixels; less than `source` if the last pixel is only partly of the picture.
+    pub length: f64,
     pub resized: u64,
     pub offset: u64,
     pub kept: usize,
@@ -39,7 +41,7 @@ impl Taps {
     pub(super) fn compute(&mut self, axis: Axis) {
         self.spans.clear();
         self.weights.clear();
-        let scale = axis.source as f64 / axis.resized as f64;
+        let scale = axis.length / axis.resized as f64;
         let support = scale.max(1.0);
         let mut weights = Vec::new();
         for out in 0..axis.kept as u64 {
@@ -113,6 +115,7 @@ mod tests {
             let mut taps = Taps::default();
             taps.compute(Axis {
                 source,
+                length: source as f64,
                 resized,
                 offset,
                 kept: 224,
@@ -135,6 +138,7 @@ mod tests {
         let mut taps = Taps::default();
         taps.compute(Axis {
             source: 5,
+            length: 5.0,
             resized: 5,
             offset: 1,
             kept: 3,
@@ -154,6 +158,7 @@ mod tests {
         let (mut plain, mut mirrored) = (Taps::default(), Taps::default());
         let axis = Axis {
             source: 7,
+            length: 7.0,
             resized: 4,
             offset: 0,
             kept: 4,

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::ModelError;
 use crate::locate;
+use crate::model::ModelError;
 
 const LIBRARY: &str = if cfg!(target_os = "macos") {
     "lib/libonnxruntime.dylib"
@@ -17,7 +17,7 @@ const LIBRARY: &str = if cfg!(target_os = "macos") {
 
 /// A loaded ONNX Runtime; one a process.
 #[derive(Clone)]
-pub struct Runtime(pub(super) Environment);
+pub(in crate::model) struct Runtime(pub(super) Environment);
 
 impl Runtime {
     /// Loads the library at `path`, or else `lib/libonnxruntime.so` in the working directory or any folder
@@ -25,7 +25,7 @@ impl Runtime {
     ///
     /// # Errors
     /// [`ModelError::RuntimeMissing`] and [`ModelError::RuntimeUnusable`].
-    pub fn load(path: Option<&Path>) -> Result<Self, ModelError> {
+    pub(in crate::model) fn load(path: Option<&Path>) -> Result<Self, ModelError> {
         static LOADED: OnceLock<Environment> = OnceLock::new();
         if let Some(environment) = LOADED.get() {
             return Ok(Self(environment.clone()));
@@ -56,7 +56,7 @@ fn open(path: &Path) -> Result<Environment, String> {
     Ok(environment)
 }
 
-pub(super) fn one_line(error: &impl ToString) -> String {
+pub(in crate::model) fn one_line(error: &impl ToString) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default().trim();
     line.chars().take(200).collect()
