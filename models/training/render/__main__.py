@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 # the package itself must not be on the path: Blender has modules of the same names
@@ -72,6 +73,10 @@ def main() -> None:
             jobs.append((options.seed, split, group, where[split]))
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    # a process that is ended cannot tidy up after itself
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    scratch = tempfile.TemporaryDirectory(prefix="relance-render-", dir=memory)
+    os.environ["TMPDIR"] = scratch.name
     # Blender keeps a little memory with every scene, so processes are renewed
     pool = multiprocessing.get_context("spawn").Pool(options.jobs, workers.ignore_interrupt, maxtasksperchild=60)
     bar = tqdm(total=len(wanted) * plan.GROUP, initial=count, unit="picture", mininterval=2, smoothing=0.02)
@@ -93,6 +98,7 @@ def main() -> None:
     finally:
         pool.join()
         bar.close()
+        scratch.cleanup()
     if STOPPED:
         sys.exit(130)
 

@@ -42,8 +42,7 @@ class Renderer:
     def __init__(self, samples: int = 8) -> None:
         with _quiet():
             bpy.ops.wm.read_factory_settings(use_empty=True)
-        folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
-        self.folder = tempfile.TemporaryDirectory(prefix="relance-render-", dir=folder)
+        self.folder = tempfile.TemporaryDirectory(prefix="relance-render-")
         self.file = Path(self.folder.name) / "picture.exr"
         scene = bpy.context.scene
         scene.render.engine = "CYCLES"
