@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from checkpoint import load_model
 from data import find_samples, preprocess
 from model import Classifier
 
@@ -27,14 +28,6 @@ class _WithSoftmax(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model.probabilities(images)
-
-
-def load_checkpoint(path: Path) -> tuple[Classifier, list[str], int]:
-    """Model, class names and picture size of a checkpoint that `train.py` wrote."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model = Classifier(state["scale"], len(state["names"]))
-    model.load_state_dict(state["model"])
-    return model.eval(), state["names"], state["size"]
 
 
 def metadata(names: list[str], size: int, scale: str, opset: int, batch: int = 1) -> dict[str, str]:
@@ -103,9 +96,9 @@ def check(path: Path, data: Path, size: int) -> float:
     session = open_session(path)
     samples = find_samples(data).test
     hits = 0
-    for picture, label in samples:
-        pixels = preprocess(picture, size)[None].numpy()
-        hits += int(np.argmax(session.run(None, {"images": pixels})[0])) == label
+    for sample in samples:
+        pixels = preprocess(sample.path, size)[None].numpy()
+        hits += int(np.argmax(session.run(None, {"images": pixels})[0])) == sample.label
     print(f"onnxruntime on {len(samples)} test pictures: {hits} right, {hits / len(samples):.4f}")
     return hits / len(samples)
 
@@ -118,7 +111,7 @@ def main() -> None:
     parser.add_argument("--opset", type=int, default=17)
     parser.add_argument("--check", type=Path, help="data set whose test pictures to try it on")
     options = parser.parse_args()
-    model, names, size = load_checkpoint(options.checkpoint)
+    model, names, size = load_model(options.checkpoint)
     export(model, names, size, options.out, options.opset)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
     if options.check:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import math
-import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from data import Pictures, Sample, find_samples
+import augment
+import checkpoint
+from batches import Views, plain_batches, training_batches
+from data import Folders, find_samples, pair_by_name
+from ema import Average
+from metrics import accuracy, class_table, fit_temperature, group_table
 from model import SCALES, Classifier
+from sheet import save_mistakes
+from store import Store
+
+# a run may be resumed with other values of these
+MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
+SEED_STEP = 1_000_003
+# training pictures are kept larger than the network sees them, for crops to have detail
+DETAIL = 8 / 7
 
 
 @dataclass
@@ -31,23 +42,46 @@ class Progress:
     best_epoch: int = 0
 
 
-class Average:
-    """Exponential moving average of a model's weights."""
+@dataclass
+class Source:
+    """One data folder: its weight in training and its decoded pictures."""
 
-    def __init__(self, model: nn.Module, decay: float, warmup: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay, self.warmup, self.updates = decay, warmup, 0
+    path: Path
+    weight: float
+    train: Store
+    val: Store
+    test: Store
 
-    def update(self, model: nn.Module) -> None:
-        self.updates += 1
-        # a young average follows the model closely
-        decay = self.decay * (1 - math.exp(-self.updates / self.warmup))
-        current = model.state_dict()
-        for key, value in self.model.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(current[key], 1 - decay)
-            else:
-                value.copy_(current[key])
+
+@dataclass
+class Run:
+    """Everything that an epoch changes."""
+
+    model: Classifier
+    average: Average
+    optimiser: torch.optim.Optimizer
+    progress: Progress = field(default_factory=Progress)
+
+    def state(self, options: dict[str, str]) -> dict[str, Any]:
+        """What `restore` needs, and the options, to compare."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict(),
+            "updates": self.average.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "progress": vars(self.progress),
+            "random": torch.get_rng_state(),
+            "options": options,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a state."""
+        self.model.load_state_dict(state["model"])
+        self.average.model.load_state_dict(state["average"])
+        self.average.updates = state["updates"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = Progress(**state["progress"])
+        torch.set_rng_state(state["random"])
 
 
 def make_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -58,11 +92,11 @@ def make_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.O
     return torch.optim.AdamW(groups, lr=rate)
 
 
-def learning_rate(step: float, total: float, warmup: float, peak: float) -> float:
+def learning_rate(epoch: float, epochs: float, warmup: float, peak: float) -> float:
     """Linear warm-up, then a cosine down to a hundredth."""
-    if step < warmup:
-        return peak * (step + 1) / (warmup + 1)
-    share = (step - warmup) / max(total - warmup, 1)
+    if epoch < warmup:
+        return peak * max(epoch / warmup, 0.01)
+    share = (epoch - warmup) / max(epochs - warmup, 1e-9)
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
 
@@ -71,181 +105,212 @@ def image_size(epoch: int, options: argparse.Namespace) -> int:
     return options.small_size if epoch < options.small_epochs else options.size
 
 
-def loader(dataset: Pictures, options: argparse.Namespace, shuffle: int | None) -> DataLoader:
-    """Batches, shuffled by the given seed or in order."""
-    generator = None if shuffle is None else torch.Generator().manual_seed(shuffle)
-    return DataLoader(
-        dataset,
-        options.batch,
-        shuffle=shuffle is not None,
-        generator=generator,
-        num_workers=options.workers,
-        drop_last=shuffle is not None and len(dataset) > options.batch,
-    )
-
-
 def train_epoch(
-    model: Classifier,
-    average: Average,
-    optimiser: torch.optim.Optimizer,
-    batches: DataLoader,
-    epoch: int,
-    options: argparse.Namespace,
-    device: torch.device,
+    run: Run, batches: DataLoader, classes: int, options: argparse.Namespace, device: torch.device
 ) -> float:
     """One pass over the training pictures; gives the mean loss."""
-    model.train()
-    steps, total = len(batches), 0.0
-    bar = tqdm(batches, desc=f"epoch {epoch + 1}/{options.epochs}", leave=False, mininterval=5)
+    run.model.train()
+    epoch, total = run.progress.epoch, 0.0
+    bar = tqdm(batches, f"epoch {epoch + 1}/{options.epochs}", leave=False, disable=None)
     for index, (pictures, labels) in enumerate(bar):
-        rate = learning_rate(
-            epoch * steps + index, options.epochs * steps, options.warmup * steps, options.rate
-        )
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        done = epoch + index / len(batches)
+        for group in run.optimiser.param_groups:
+            group["lr"] = learning_rate(done, options.epochs, options.warmup, options.rate)
+        targets = functional.one_hot(labels, classes).float()
+        seed = (options.seed, epoch, index)
+        pictures, targets = augment.mix(pictures, targets, options.mixup, options.cutmix, seed)
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            logits = model(pictures)
+            logits = run.model(pictures)
         loss = functional.cross_entropy(
-            logits.float(), labels.to(device), label_smoothing=options.smoothing
+            logits.float(), targets.to(device), label_smoothing=options.smoothing
         )
-        optimiser.zero_grad(set_to_none=True)
+        run.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimiser.step()
-        average.update(model)
+        nn.utils.clip_grad_norm_(run.model.parameters(), 10.0)
+        run.optimiser.step()
+        run.average.update(run.model)
         total += loss.item()
-        bar.set_postfix(loss=f"{total / (index + 1):.4f}", rate=f"{rate:.2e}")
-    return total / steps
+        bar.set_postfix(loss=f"{total / (index + 1):.4f}")
+    return total / len(batches)
 
 
 @torch.inference_mode()
-def evaluate(
-    model: nn.Module, batches: DataLoader, classes: int, device: torch.device
-) -> tuple[float, float, Tensor]:
-    """Loss, accuracy and confusion matrix (rows are the truth)."""
+def answers(model: nn.Module, store: Store, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a store's pictures, in order."""
     model.eval()
-    confusion = torch.zeros(classes, classes, dtype=torch.long)
-    loss, count = 0.0, 0
-    for pictures, labels in batches:
-        logits = model(pictures.to(device).contiguous(memory_format=torch.channels_last)).cpu()
-        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-        count += len(labels)
-        confusion.index_put_((labels, logits.argmax(1)), torch.tensor(1), accumulate=True)
-    return loss / count, confusion.diag().sum().item() / count, confusion
+    logits, labels = [], []
+    for pictures, truth in plain_batches(store, batch):
+        pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
+        logits.append(model(pictures).float().cpu())
+        labels.append(truth)
+    return torch.cat(logits), torch.cat(labels)
 
 
-def print_table(names: list[str], confusion: Tensor) -> None:
-    """Precision and recall per class, then the accuracy."""
-    wide = max(len(name) for name in [*names, "accuracy"])
-    print(f"{'class':<{wide}}  pictures  precision  recall")
-    for index, name in enumerate(names):
-        hits = confusion[index, index].item()
-        answers, truth = confusion[:, index].sum().item(), confusion[index].sum().item()
-        precision, recall = hits / max(answers, 1), hits / max(truth, 1)
-        print(f"{name:<{wide}}  {truth:>8}  {precision:>9.4f}  {recall:.4f}")
-    print(f"{'accuracy':<{wide}}  {confusion.sum().item():>8}  "
-          f"{confusion.diag().sum().item() / confusion.sum().item():>9.4f}")
+def open_sources(options: argparse.Namespace) -> tuple[list[str], list[Source]]:
+    """The class names and the decoded pictures of every data folder."""
+    names: list[str] = []
+    sources = []
+    for path, weight in options.data:
+        found: Folders = find_samples(path)
+        names = names or found.names
+        if found.names != names:
+            raise SystemExit(f"{path}: has the classes {found.names}, not {names}")
+        if not found.train or not found.val:
+            raise SystemExit(f"{path}: too few pictures to learn from and to choose by")
+        side = round(options.size * DETAIL / 32) * 32
+        known = pair_by_name(found.train) if options.pairs else found.train
+        stores = [Store(known, side, options.cache)]
+        stores += [Store(split, options.size, options.cache) for split in (found.val, found.test)]
+        sources.append(Source(path, weight, *stores))
+        print(f"{path}: {len(found.train)} train, {len(found.val)} val, {len(found.test)} test")
+    return names, sources
 
 
-def run(options: argparse.Namespace) -> None:
-    random.seed(options.seed)
-    np.random.seed(options.seed)
+def check_resumable(state: dict[str, Any], options: dict[str, str]) -> None:
+    """Refuses to go on with options that would make it another run."""
+    for key, old in state["options"].items():
+        if key not in MAY_CHANGE and options[key] != old:
+            flag = key.replace("_", "-")
+            raise SystemExit(f"--resume: the run had --{flag} {old}, not {options[key]}")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Trains until the last epoch, or until it has long been getting no better."""
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device(options.device)
-    found = find_samples(options.data)
-    names = found.names
-    print(f"classes {names}: {len(found.train)} train, {len(found.val)} val, {len(found.test)} test")
+    names, sources = open_sources(options)
+    print(f"classes: {', '.join(names)}")
 
-    model = Classifier(options.scale, len(names), options.dropout).to(device)
-    model = model.to(memory_format=torch.channels_last)
+    model = Classifier(options.scale, len(names), options.dropout)
+    if options.start:
+        checkpoint.start_from(options.start, model, names)
+    model = model.to(device, memory_format=torch.channels_last)
     print(f"YOLOv8{options.scale}-cls: {sum(p.numel() for p in model.parameters()):,} parameters")
-    optimiser = make_optimiser(model, options.rate, options.decay)
-    steps = max(1, len(found.train) // options.batch)
-    average = Average(model, decay=0.998, warmup=2 * steps)
-    progress = Progress()
+    steps = sum(source.weight * len(source.train) for source in sources) / options.batch
+    # over two epochs where those are short, so that the average keeps up with small sets
+    span = min(500.0, max(2 * steps, 2.0))
+    average = Average(model, decay=1 - 1 / span, warmup=2 * span)
+    run = Run(model, average, make_optimiser(model, options.rate, options.decay))
     options.out.mkdir(parents=True, exist_ok=True)
     last, best = options.out / "last.pt", options.out / "best.pt"
+    described = {key: str(value) for key, value in vars(options).items()}
     if options.resume and last.exists():
-        state = torch.load(last, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        average.updates = state["updates"]
-        optimiser.load_state_dict(state["optimiser"])
-        progress = Progress(**state["progress"])
-        print(f"resuming after epoch {progress.epoch}")
+        state = checkpoint.load(last)
+        check_resumable(state, described)
+        run.restore(state)
+        print(f"resuming after epoch {run.progress.epoch}")
 
-    val = loader(Pictures(found.val, options.size), options, None)
-    while progress.epoch < options.epochs:
-        started, epoch = time.monotonic(), progress.epoch
-        dataset = Pictures(found.train, image_size(epoch, options), options.seed)
-        dataset.epoch = epoch
-        batches = loader(dataset, options, options.seed + epoch)
-        train_loss = train_epoch(model, average, optimiser, batches, epoch, options, device)
-        loss, accuracy, _ = evaluate(average.model, val, len(names), device)
+    progress = run.progress
+    while progress.epoch < options.epochs and not is_over(progress, options):
+        started = time.monotonic()
+        # an epoch's chances depend on its number alone, so that a resumed run is the same run
+        torch.manual_seed(options.seed + SEED_STEP * (progress.epoch + 1))
+        size = image_size(progress.epoch, options)
+        views = Views(
+            [source.train for source in sources],
+            [source.weight for source in sources],
+            size, options.batch, options.seed, progress.epoch,
+        )
+        batches = training_batches(views, options.workers)
+        train_loss = train_epoch(run, batches, len(names), options, device)
+        scores = []
+        for source in sources:
+            logits, labels = answers(average.model, source.val, options.batch, device)
+            loss = functional.cross_entropy(logits, labels).item()
+            scores.append((accuracy(logits, labels), loss))
         progress.epoch += 1
-        better = (accuracy, -loss) > (progress.best_accuracy, -progress.best_loss)
+        right, loss = scores[0]
+        better = (right, -loss) > (progress.best_accuracy, -progress.best_loss)
         if better:
-            progress.best_accuracy, progress.best_loss = accuracy, loss
+            progress.best_accuracy, progress.best_loss = right, loss
             progress.best_epoch = progress.epoch
-            save_best(best, average.model, names, options)
+            checkpoint.save_model(best, average.model, names, options.size)
+        checkpoint.save(last, run.state(described))
+        figures = "  ".join(f"val {right:.4f} ({loss:.4f})" for right, loss in scores)
         print(
-            f"{progress.epoch:>4}  {dataset.size} px  train {train_loss:.4f}  val {loss:.4f}  "
-            f"accuracy {accuracy:.4f}{' *' if better else ''}  {time.monotonic() - started:.0f} s",
+            f"{progress.epoch:>4}  {size} px  train {train_loss:.4f}  {figures}"
+            f"{' *' if better else ''}  {time.monotonic() - started:.0f} s",
             flush=True,
         )
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "average": average.model.state_dict(),
-                "updates": average.updates,
-                "optimiser": optimiser.state_dict(),
-                "progress": vars(progress),
-            },
-            last,
-        )
-        # small pictures are a different task: patience starts with the real size
-        if progress.epoch - max(progress.best_epoch, options.small_epochs) >= options.patience:
-            print(f"no better for {options.patience} epochs: stopping")
-            break
-
-    model.load_state_dict(torch.load(best, weights_only=True, map_location=device)["model"])
-    for split, samples in (("val", found.val), ("test", found.test)):
-        if samples:
-            print(f"\n{split}, best epoch {progress.best_epoch}")
-            report(model, samples, names, options, device)
+    if is_over(progress, options):
+        print(f"no better for {options.patience} epochs: stopped")
+    print(f"best epoch: {progress.best_epoch}")
+    finish(best, sources, options, device)
 
 
-def save_best(
-    path: Path, model: Classifier, names: list[str], options: argparse.Namespace
+def is_over(progress: Progress, options: argparse.Namespace) -> bool:
+    """Whether it is time to stop early; patience starts with the real picture size."""
+    return progress.epoch - max(progress.best_epoch, options.small_epochs) >= options.patience
+
+
+def finish(
+    best: Path, sources: list[Source], options: argparse.Namespace, device: torch.device
 ) -> None:
-    """A checkpoint that `export.py` reads."""
-    torch.save(
-        {"model": model.state_dict(), "names": names, "scale": model.scale, "size": options.size},
-        path,
-    )
+    """Makes the confidences of the best epoch honest, then prints its figures."""
+    model, names, size = checkpoint.load_model(best)
+    model = model.to(device, memory_format=torch.channels_last)
+    temperature = fit_temperature(*answers(model, sources[0].val, options.batch, device))
+    with torch.no_grad():
+        linear = model.layers[-1].linear
+        linear.weight.div_(temperature)
+        linear.bias.div_(temperature)
+    checkpoint.save_model(best, model, names, size)
+    print(f"temperature {temperature:.3f}, fitted on val and folded into the last layer")
+    for number, source in enumerate(sources):
+        for split, store in (("val", source.val), ("test", source.test)):
+            if not len(store):
+                continue
+            logits, labels = answers(model, store, options.batch, device)
+            print(f"\n{source.path} {split}\n{class_table(names, logits, labels)}")
+            groups = group_table(store.samples, logits, labels)
+            if groups:
+                print(groups)
+            sheet = options.out / f"mistakes-{number}-{split}.png"
+            if save_mistakes(sheet, store, logits, names):
+                print(f"mistakes: {sheet}")
 
 
-def report(
-    model: Classifier,
-    samples: list[Sample],
-    names: list[str],
-    options: argparse.Namespace,
-    device: torch.device,
-) -> None:
-    """Prints the results table of one split."""
-    batches = loader(Pictures(samples, options.size), options, None)
-    print_table(names, evaluate(model, batches, len(names), device)[2])
+class DataOption(argparse.Action):
+    """Collects folders, each with an optional weight."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if len(values) > 2:
+            parser.error("--data: takes a folder and perhaps a weight; repeat it for more folders")
+        try:
+            weight = float(values[1]) if len(values) == 2 else 1.0
+        except ValueError:
+            parser.error(f"--data: the weight {values[1]} is not a number")
+        given = getattr(namespace, self.dest) or []
+        setattr(namespace, self.dest, [*given, (Path(values[0]), weight)])
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     here = Path(__file__).parent
+    runs = here / "runs"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=here / "pictures")
-    parser.add_argument("--out", type=Path, default=here / "runs" / "bottle")
+    parser.add_argument(
+        "--data", action=DataOption, nargs="+", metavar=("FOLDER", "WEIGHT"),
+        help="class folders, and how many times an epoch sees each picture (may be less than 1); "
+        "repeat for more folders; the first one chooses the epoch",
+    )
+    parser.add_argument(
+        "--pairs", action="store_true",
+        help="pictures of the same file name in different classes show the same scene",
+    )
+    parser.add_argument("--out", type=Path, default=runs / "bottle")
+    parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
+    parser.add_argument("--start", type=Path, help="best.pt of another run to start from")
     parser.add_argument("--scale", choices=SCALES, default="n")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--small-size", type=int, default=128)
@@ -256,15 +321,19 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.02)
     parser.add_argument("--smoothing", type=float, default=0.02)
+    parser.add_argument("--mixup", type=float, default=0.1, help="share of batches")
+    parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--patience", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="mixed precision, for newer CPUs and GPUs")
     parser.add_argument("--resume", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    options.data = options.data or [(here / "renders", 1.0)]
+    return options
 
 
 if __name__ == "__main__":
-    run(parse_options())
+    train(parse_options())

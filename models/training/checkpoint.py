@@ -1,0 +1,52 @@
+"""Files that hold a run or its result, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model import Classifier
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Writes beside `path` and renames, so that a crash leaves the old file."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What `save` wrote."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def save_model(path: Path, model: Classifier, names: list[str], size: int) -> None:
+    """A trained network with what is needed to export it."""
+    save(
+        path, {"model": model.state_dict(), "names": names, "scale": model.scale, "size": size}
+    )
+
+
+def load_model(path: Path) -> tuple[Classifier, list[str], int]:
+    """The network, class names and picture size that `save_model` wrote."""
+    state = load(path)
+    model = Classifier(state["scale"], len(state["names"]))
+    model.load_state_dict(state["model"])
+    return model.eval(), state["names"], state["size"]
+
+
+def start_from(path: Path, model: Classifier, names: list[str]) -> None:
+    """Takes over the weights of another run; its last layer only if the classes are the same."""
+    other = load(path)
+    if other["scale"] != model.scale:
+        raise SystemExit(f"{path}: is of scale {other['scale']}, not {model.scale}")
+    weights = other["model"]
+    if other["names"] != names:
+        weights = {key: value for key, value in weights.items() if ".linear." not in key}
+    model.load_state_dict(weights, strict=other["names"] == names)
