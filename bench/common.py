@@ -129,11 +129,13 @@ def has_setting(program: Path, name: str) -> bool:
     return f"[env: {name}=" in text
 
 
-def wrk(url: str, files: list[str], *, pid: int, seconds: int, connections: int, unique: bool) -> dict:
+def wrk(
+    url: str, files: list[str], *, pid: int, seconds: int, connections: int, unique: bool, body: str = "form"
+) -> dict:
     """Loads `url` with as many requests as it answers, and tells what the process tree of `pid` used for them."""
     run = str(time.monotonic_ns())
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "20s", "-s", ROOT / "bench/predict.lua"]
-    command += [url, "--", "unique" if unique else "same", run, *files]
+    command += [url, "--", "unique" if unique else "same", body, run, *files]
     cpu, own = cpu_seconds(pid), resource.getrusage(resource.RUSAGE_CHILDREN)
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     used = cpu_seconds(pid) - cpu

@@ -1,9 +1,10 @@
--- For wrk: posts pictures as forms, and prints the result as one line of JSON.
+-- For wrk: posts pictures and prints the result as one line of JSON.
 --
--- wrk … -s bench/predict.lua URL -- unique|same RUN PICTURE…
+-- wrk … -s bench/predict.lua URL -- unique|same form|body RUN PICTURE…
 --
 -- unique: each request's picture differs from all others by a tail behind the JPEG's last byte, which no
 -- decoder looks at. RUN tells the tails of several runs apart. same: the first picture, always.
+-- form: in a form. body: the picture is the body.
 
 local threads = 0
 
@@ -21,8 +22,11 @@ local headers = { ["Content-Type"] = "multipart/form-data; boundary=" .. boundar
 local unique, run, pictures, sent
 
 function init(args)
-  unique, run, pictures, sent = args[1] == "unique", args[2], {}, 0
-  for n = 3, #args do
+  unique, run, pictures, sent = args[1] == "unique", args[3], {}, 0
+  if args[2] == "body" then
+    head, foot, headers = "", "", { ["Content-Type"] = "image/jpeg" }
+  end
+  for n = 4, #args do
     local file = assert(io.open(args[n], "rb"))
     pictures[#pictures + 1] = file:read("*a")
     file:close()
