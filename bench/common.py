@@ -8,12 +8,16 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
+
+# So that what was started is ended.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def built(folder: Path) -> dict[str, Path]:
