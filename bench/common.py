@@ -90,12 +90,14 @@ def memory_mb(pid: int, field: str = "VmRSS") -> float:
 class Service:
     """The service on a free port, with an empty data folder that goes away with it."""
 
-    def __init__(self, program: Path, folder: Path, **settings: str) -> None:
+    def __init__(self, program: Path, folder: Path, before=None, **settings: str) -> None:
         self.data = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
         self.log = self.data / "log"
         env = environment(HOST="127.0.0.1", PORT="0", DATA_DIR=self.data / "data", DRAIN_DELAY_MS="0", **settings)
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([program, "serve"], env=env, stdout=log, stderr=log, preexec_fn=many_files)
+            self.process = subprocess.Popen(
+                [program, "serve"], env=env, stdout=log, stderr=log, preexec_fn=before or many_files
+            )
         self.pid = self.process.pid
         self.url = self._address()
 
