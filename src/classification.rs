@@ -3,16 +3,29 @@
 use crate::image::PictureInfo;
 use crate::model::ModelDigest;
 
-/// SHA-256 of a picture's bytes as they were sent.
+/// SHA-256 of a picture's bytes as they were sent: its name in records and storage.
 pub type PictureDigest = [u8; 32];
+
+/// BLAKE3 of a picture's bytes: by it results are looked up. It costs a quarter of a SHA-256, which is then
+/// computed only for pictures that are new.
+pub type Fingerprint = [u8; 32];
 
 /// What a result is known by: the same picture under the same model gives the same result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResultKey {
     /// SHA-256 of the model file.
     pub model: ModelDigest,
-    /// SHA-256 of the picture.
-    pub picture: PictureDigest,
+    /// BLAKE3 of the picture.
+    pub picture: Fingerprint,
+}
+
+/// What is remembered of a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The picture.
+    pub digest: PictureDigest,
+    /// What it shows.
+    pub classification: Classification,
 }
 
 /// The result of one inference.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use moka::sync::Cache as Moka;
 
-use crate::classification::{Classification, ResultKey, Score};
+use crate::classification::{Known, ResultKey, Score};
 
 /// A bounded cache of results in memory.
 pub struct Cache {
-    results: Moka<ResultKey, Arc<Classification>>,
+    results: Moka<ResultKey, Arc<Known>>,
 }
 
 /// Bookkeeping per entry, beside its scores: key, entry, map and queue nodes.
@@ -18,8 +18,8 @@ const ENTRY_BYTES: usize = 300;
 impl Cache {
     /// A cache of at most about `bytes` bytes whose entries live for `ttl`; 0 bytes keeps nothing.
     pub fn new(bytes: u64, ttl: Duration) -> Self {
-        let weigh = |_: &ResultKey, result: &Arc<Classification>| {
-            let size = ENTRY_BYTES + size_of::<Score>() * result.ranking.len();
+        let weigh = |_: &ResultKey, result: &Arc<Known>| {
+            let size = ENTRY_BYTES + size_of::<Score>() * result.classification.ranking.len();
             u32::try_from(size).unwrap_or(u32::MAX)
         };
         Self {
@@ -32,12 +32,12 @@ impl Cache {
     }
 
     /// The result for `key`, if it is known.
-    pub fn get(&self, key: &ResultKey) -> Option<Arc<Classification>> {
+    pub fn get(&self, key: &ResultKey) -> Option<Arc<Known>> {
         self.results.get(key)
     }
 
     /// Remembers a result.
-    pub fn insert(&self, key: ResultKey, result: Arc<Classification>) {
+    pub fn insert(&self, key: ResultKey, result: Arc<Known>) {
         self.results.insert(key, result);
     }
 
@@ -56,15 +56,19 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classification::Classification;
     use crate::image::{Format, PictureInfo};
 
-    fn result() -> Arc<Classification> {
+    fn result() -> Arc<Known> {
         let picture = PictureInfo {
             format: Format::Png,
             width: 1,
             height: 1,
         };
-        Arc::new(Classification::new(picture, &[0.25, 0.75]))
+        Arc::new(Known {
+            digest: [0; 32],
+            classification: Classification::new(picture, &[0.25, 0.75]),
+        })
     }
 
     fn key(n: u32) -> ResultKey {

@@ -3,11 +3,15 @@
 //! One thread writes. Whatever has gathered while it was committing goes into the next transaction, so
 //! requests share the cost of a commit and none waits for a timer.
 
+mod checkpoint;
+
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use checkpoint::{Checkpointer, Log};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +34,7 @@ type Failure = (io::ErrorKind, String);
 pub struct Journal {
     sender: Mutex<Option<mpsc::Sender<Entry>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    checkpointer: Checkpointer,
     fault: Arc<Mutex<Option<String>>>,
 }
 
@@ -43,9 +48,12 @@ impl Journal {
     pub fn start(path: PathBuf, fsync: bool) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let fault = Arc::new(Mutex::new(None));
+        let log = Arc::new(Log::default());
+        let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&log))?;
         let mut writer = Writer {
             path,
             fsync,
+            log,
             connection: None,
             fault: Arc::clone(&fault),
         };
@@ -57,6 +65,7 @@ impl Journal {
         Ok(Self {
             sender: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
+            checkpointer,
             fault,
         })
     }
@@ -86,6 +95,7 @@ impl Journal {
 
     /// Commits what has been appended and stops the writer. Blocks.
     pub fn close(&self) {
+        self.checkpointer.close();
         drop(lock(&self.sender).take());
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()
@@ -102,6 +112,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Writer {
     path: PathBuf,
     fsync: bool,
+    log: Arc<Log>,
     connection: Option<Connection>,
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -146,6 +157,11 @@ impl Writer {
         let outcome = write(connection).map_err(|error| records::io_error(&error));
         metrics::histogram!("relance_journal_commit_seconds").record(start.elapsed());
         metrics::histogram!("relance_journal_group_records").record(group.len() as f64);
+        self.log.commits.fetch_add(1, Ordering::Relaxed);
+        if self.log.long.swap(false, Ordering::Relaxed) {
+            // Tried again after the next checkpoint if it fails.
+            let _ = records::restart_log(connection);
+        }
         if outcome.is_err() {
             // A fresh connection sees the disk as it is then, not as it was.
             self.connection = None;

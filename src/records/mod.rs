@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use sqlite::{Reader, insert, io_error, open_writer};
+pub use sqlite::{
+    Reader, checkpoint, insert, io_error, open_checkpointer, open_writer, restart_log,
+};
 
 /// One answered request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
@@ -42,6 +43,9 @@ PRAGMA user_version = 1;
 
 const VERSION: i64 = 1;
 
+/// How long the writer lets itself be held up by readers.
+const WRITER_PATIENCE: Duration = Duration::from_millis(50);
+
 const INSERT: &str = "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
                       ?15, ?16, ?17, ?18, ?19)";
 
@@ -56,7 +60,9 @@ pub fn open_writer(path: &Path, fsync: bool) -> io::Result<Connection> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", if fsync { "FULL" } else { "NORMAL" })?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+        // Another thread does it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.busy_timeout(WRITER_PATIENCE)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version < VERSION {
@@ -65,6 +71,39 @@ pub fn open_writer(path: &Path, fsync: bool) -> io::Result<Connection> {
         Ok(connection)
     };
     open().map_err(|e| io_error(&e))
+}
+
+/// Opens the database for [`checkpoint`].
+///
+/// # Errors
+/// As [`io_error`].
+pub fn open_checkpointer(path: &Path) -> io::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(|e| io_error(&e))
+}
+
+/// Copies what is committed from the log into the database without holding up readers or the writer; pages in the
+/// log.
+///
+/// # Errors
+/// As [`io_error`].
+pub fn checkpoint(connection: &Connection) -> io::Result<u64> {
+    let pages = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        row.get::<_, i64>(1)
+    });
+    // -1 if there is no log.
+    pages
+        .map(|pages| pages.try_into().unwrap_or(0))
+        .map_err(|e| io_error(&e))
+}
+
+/// Makes the next commit begin the log at its start again, if no reader is in the way. For the writer.
+///
+/// # Errors
+/// As [`io_error`].
+pub fn restart_log(connection: &Connection) -> io::Result<()> {
+    let ran = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+    ran.map_err(|e| io_error(&e))
 }
 
 /// Adds one record.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Config, Request};
-use crate::classification::{Classification, PictureDigest};
+use crate::classification::Known;
 use crate::model::Model;
 use crate::records::{ClassScore, ModelName, Record};
 use crate::settings::RecordIp;
@@ -19,8 +19,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// How a request was answered.
 pub(super) struct Outcome<'a> {
     pub request_id: Uuid,
-    pub digest: PictureDigest,
-    pub classification: &'a Classification,
+    pub known: &'a Known,
     /// Without an inference of its own.
     pub cached: bool,
     pub processing_time: Duration,
@@ -33,7 +32,10 @@ pub(super) fn record(
     request: &Request,
     outcome: &Outcome<'_>,
 ) -> Option<Record> {
-    let classification = outcome.classification;
+    let Known {
+        digest,
+        classification,
+    } = outcome.known;
     let best = classification.best()?;
     let class = |index: u32| {
         model
@@ -66,8 +68,8 @@ pub(super) fn record(
             name: model.name.clone(),
             version: model.version.clone(),
         },
-        image_sha256: hex::encode(outcome.digest),
-        image_ref: Uploads::reference(&outcome.digest, extension),
+        image_sha256: hex::encode(digest),
+        image_ref: Uploads::reference(digest, extension),
         image_format: picture.format.name().into(),
         image_width: picture.width,
         image_height: picture.height,

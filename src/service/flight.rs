@@ -7,9 +7,9 @@ use tokio::sync::watch;
 
 use super::classifier::Timings;
 use super::refusal::Refusal;
-use crate::classification::{Classification, ResultKey};
+use crate::classification::{Known, ResultKey};
 
-pub(super) type Outcome = Result<(Arc<Classification>, Timings), Refusal>;
+pub(super) type Outcome = Result<(Arc<Known>, Timings), Refusal>;
 
 /// One inference that somebody waits for. It is alive as long as its waiters hold it: the queue and the map
 /// hold it weakly, so work whose clients have all gone is found dead and dropped.

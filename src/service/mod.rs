@@ -16,11 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::cache::Cache;
-use crate::classification::{Classification, PictureDigest, ResultKey};
+use crate::classification::{Known, PictureDigest, ResultKey};
 use crate::image::Format;
 use crate::journal::Journal;
 use crate::model::{Loaded, Model};
@@ -103,9 +102,6 @@ pub struct Service {
     uploads: Arc<Uploads>,
 }
 
-/// Hashing more than this takes longer than a thread of the runtime should be held up.
-const HASH_INLINE_BYTES: usize = 512 * 1024;
-
 impl Service {
     /// Starts the workers, one for each session.
     ///
@@ -180,12 +176,11 @@ impl Service {
         let arrival = Instant::now();
         let request_id = Uuid::now_v7();
         let format = Format::sniff(&request.picture)?;
-        let digest = digest(request.picture.clone()).await?;
         let key = ResultKey {
             model: self.model.digest,
-            picture: digest,
+            picture: blake3::hash(&request.picture).into(),
         };
-        let (classification, timings) = match self.cache.get(&key) {
+        let (known, timings) = match self.cache.get(&key) {
             Some(known) => (known, None),
             None => self.infer(key, request.picture.clone()).await?,
         };
@@ -193,11 +188,11 @@ impl Service {
             .increment(1);
         let processing_time = arrival.elapsed();
 
-        self.store_picture(digest, format, &request.picture).await?;
+        self.store_picture(known.digest, format, &request.picture)
+            .await?;
         let outcome = Outcome {
             request_id,
-            digest,
-            classification: &classification,
+            known: &known,
             cached: timings.is_none(),
             processing_time,
         };
@@ -252,7 +247,7 @@ impl Service {
         &self,
         key: ResultKey,
         picture: Bytes,
-    ) -> Result<(Arc<Classification>, Option<Timings>), Refusal> {
+    ) -> Result<(Arc<Known>, Option<Timings>), Refusal> {
         let (flight, leads) = self.flights.join(key);
         if leads {
             // The flight before this one may have landed since the cache was asked.
@@ -267,8 +262,8 @@ impl Service {
                     .land(&flight, Err(Refusal::Busy { retry_after }));
             }
         }
-        let (classification, timings) = flight.landed().await?;
-        Ok((classification, leads.then_some(timings)))
+        let (known, timings) = flight.landed().await?;
+        Ok((known, leads.then_some(timings)))
     }
 
     async fn store_picture(
@@ -283,14 +278,6 @@ impl Service {
         let (uploads, picture) = (Arc::clone(&self.uploads), picture.clone());
         blocking(move || uploads.store(&digest, format.extension(), &picture)).await
     }
-}
-
-async fn digest(bytes: Bytes) -> Result<PictureDigest, Refusal> {
-    if bytes.len() <= HASH_INLINE_BYTES {
-        return Ok(Sha256::digest(&bytes).into());
-    }
-    let hash = tokio::task::spawn_blocking(move || Sha256::digest(&bytes).into());
-    hash.await.map_err(|e| Refusal::Internal(e.to_string()))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
+
 use super::classifier::{Classifier, Timings};
 use super::flight::Flights;
 use super::queue::Queue;
 use crate::cache::Cache;
+use crate::classification::Known;
 
 #[derive(Clone)]
 pub(super) struct Context {
@@ -79,11 +82,12 @@ impl Worker {
             let outcome = outcome.map(|(classification, mut timings)| {
                 timings.queue = waited;
                 observe(&timings);
-                let classification = Arc::new(classification);
-                self.context
-                    .cache
-                    .insert(flight.key(), Arc::clone(&classification));
-                (classification, timings)
+                let known = Arc::new(Known {
+                    digest: Sha256::digest(&job.picture).into(),
+                    classification,
+                });
+                self.context.cache.insert(flight.key(), Arc::clone(&known));
+                (known, timings)
             });
             self.context.flights.land(&flight, outcome);
             if queue.len() == 0 {
