@@ -2,8 +2,8 @@
 //! has become of those before. A latency counts from the moment a request was due, so that time spent waiting
 //! for a free connection is in it. `/health` is asked all the while, on a connection and a thread of its own.
 //!
-//! `cargo bench --bench load -- --address 127.0.0.1:5000 --phase closed:16:5 --phase open:1000:30:1600
-//! picture.jpg…` prints one JSON object with every single request; bench/overload.py makes sense of it.
+//! `cargo bench --bench load -- --address 127.0.0.1:5000 --pid 1234 --phase closed:16:5
+//! --phase open:1000:30:1600 picture.jpg…` prints one JSON object with every single request; bench/overload.py makes sense of it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -39,6 +39,9 @@ struct Args {
     /// One after the other: `closed:CONNECTIONS:SECONDS` or `open:CONNECTIONS:SECONDS:RATE`
     #[arg(long = "phase", required = true)]
     phases: Vec<Phase>,
+    /// The service's process, whose CPU time is told for each phase
+    #[arg(long)]
+    pid: u32,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -169,7 +172,8 @@ fn main() -> anyhow::Result<()> {
     let length: Duration = args.phases.iter().map(|phase| phase.length).sum();
     let (address, start) = (args.address, load.start);
     let health = std::thread::spawn(move || watch(address, start, start + length));
-    let phases = runtime()?.block_on(LocalSet::new().run_until(run(&load, &args.phases)))?;
+    let phases =
+        runtime()?.block_on(LocalSet::new().run_until(run(&load, args.pid, &args.phases)))?;
     let health = health
         .join()
         .map_err(|_| anyhow::anyhow!("a thread panicked"))??;
@@ -187,7 +191,11 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn run(load: &Rc<Load>, phases: &[Phase]) -> anyhow::Result<Vec<serde_json::Value>> {
+async fn run(
+    load: &Rc<Load>,
+    pid: u32,
+    phases: &[Phase],
+) -> anyhow::Result<Vec<serde_json::Value>> {
     let mut connections = VecDeque::new();
     for phase in phases {
         let mut opened = Vec::new();
@@ -196,9 +204,10 @@ async fn run(load: &Rc<Load>, phases: &[Phase]) -> anyhow::Result<Vec<serde_json
         }
         connections.push_back(opened);
     }
+    let own = std::process::id();
     let (mut told, mut tasks) = (Vec::new(), Vec::new());
     for (phase, connections) in phases.iter().zip(connections) {
-        let (begin, cpu) = (Instant::now(), cpu_seconds()?);
+        let (begin, cpu) = (Instant::now(), [cpu_seconds(own)?, cpu_seconds(pid)?]);
         let due = Rc::new(Due::default());
         tasks.extend(connections.into_iter().map(|connection| {
             spawn_local(client(
@@ -221,7 +230,8 @@ async fn run(load: &Rc<Load>, phases: &[Phase]) -> anyhow::Result<Vec<serde_json
             "seconds": begin.elapsed().as_secs_f64(),
             "rate": phase.rate,
             "unsent": unsent,
-            "cpu_seconds": cpu_seconds()? - cpu,
+            "load_cpu_seconds": cpu_seconds(own)? - cpu[0],
+            "service_cpu_seconds": cpu_seconds(pid)? - cpu[1],
         }));
     }
     let _ = tokio::time::timeout(PATIENCE, finish(tasks)).await;
@@ -339,9 +349,9 @@ fn watch(address: SocketAddr, start: Instant, end: Instant) -> anyhow::Result<Ve
     runtime()?.block_on(LocalSet::new().run_until(ask))
 }
 
-/// User and system time of this process, in clock ticks of 10 ms.
-fn cpu_seconds() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+/// User and system time of a process, in clock ticks of 10 ms.
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields = stat.rsplit(") ").next().unwrap_or_default();
     let ticks = fields.split(' ').skip(11).take(2);
     let ticks: Result<Vec<f64>, _> = ticks.map(str::parse).collect();

@@ -5,8 +5,8 @@
 3. Overload: four times the peak, at random times, over 1,000 connections, for 30 s.
 4. After: the closed loop again, at once.
 
-Load and service share the CPUs here. What the load takes, the service lacks; a goodput for the CPU time that
-was left is shown beside the plain one.
+Load and service share the CPUs here, perhaps with others too. So the goodput is also told for the CPU time
+that the service got: answers for each CPU-second, against those of the peak. That shows what refusing costs.
 """
 
 import argparse
@@ -52,8 +52,8 @@ def first() -> None:
 class Run:
     """What the load program tells of its phases."""
 
-    def __init__(self, program: Path, url: str, files: list[str], phases: list[str]) -> None:
-        command = [program, "--address", url.removeprefix("http://")]
+    def __init__(self, program: Path, service: common.Service, files: list[str], phases: list[str]) -> None:
+        command = [program, "--address", service.url.removeprefix("http://"), "--pid", str(service.pid)]
         for phase in phases:
             command += ["--phase", phase]
         out = subprocess.run([*command, *files], check=True, capture_output=True, text=True, preexec_fn=first).stdout
@@ -79,7 +79,11 @@ class Run:
         return self.answered(start, end) / (end - start)
 
     def cpu_share(self, phase: int) -> float:
-        return self.phases[phase]["cpu_seconds"] / self.phases[phase]["seconds"]
+        return self.phases[phase]["load_cpu_seconds"] / self.phases[phase]["seconds"]
+
+    def cpu_ms(self, phase: int) -> float:
+        """What the service spent on each answer, refusals included."""
+        return 1e3 * self.phases[phase]["service_cpu_seconds"] / max(self.answered(*self.span(phase)), 1)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -91,25 +95,35 @@ def latencies(requests: list[list], *statuses: int) -> list[float]:
     return [latency for _, _, latency, status in requests if status in statuses]
 
 
-def recovery(run: Run, phase: int, unloaded_p99: float, closed_p99: float, peak: float) -> float:
-    """Seconds until half a second passes at 90 % of the peak, with answers as quick as before the overload."""
+def first_half_second(run: Run, phase: int, good) -> float:
+    """Seconds from the start of a phase to the first half second that is good."""
     start, end = run.span(phase)
-    requests, step = run.due(phase), 0.1
     time = start
     while time + 0.5 <= end:
-        window = [request for request in requests if time <= request[0] < time + 0.5]
-        quick = percentile(latencies(window, 200), 0.5) <= max(closed_p99, unloaded_p99)
-        well = all(status == 200 for *_, status in window)
-        if window and quick and well and run.answered(time, time + 0.5) >= 0.9 * 0.5 * peak:
+        if good(time, time + 0.5):
             return time - start
-        time += step
+        time += 0.1
     return float("inf")
+
+
+def recovery(run: Run, phase: int, peak: float, quick: float) -> tuple[float, float]:
+    """When it answers 90 % of the peak again; and when half of the answers are as quick as `quick` again.
+
+    The second comes later: the queue that the overload has left is answered first.
+    """
+
+    def swift(start: float, end: float) -> bool:
+        window = [request for request in run.due(phase) if start <= request[0] < end]
+        return bool(window) and percentile(latencies(window, 200), 0.5) <= quick
+
+    full = first_half_second(run, phase, lambda start, end: run.answered(start, end) >= 0.9 * (end - start) * peak)
+    return full, first_half_second(run, phase, swift)
 
 
 def measure(programs: dict[str, Path], folder: Path, files: list[str], given: argparse.Namespace) -> dict:
     seconds, long = (2, 8) if given.quick else (5, 30)
     with common.Service(programs["relance"], folder, MAX_QUEUE_MS=str(MAX_QUEUE_MS)) as service:
-        load = lambda *phases: Run(programs["load"], service.url, files, list(phases))
+        load = lambda *phases: Run(programs["load"], service, files, list(phases))
         load(f"closed:{CONNECTIONS}:1")  # warms up
         closed = f"closed:{CONNECTIONS}:{seconds}"
         before = load(closed, closed, closed)
@@ -123,16 +137,16 @@ def measure(programs: dict[str, Path], folder: Path, files: list[str], given: ar
     refused = [status for *_, status in offered if status == 503]
     closed_p99 = percentile(latencies(before.requests, 200), 0.99)
     unloaded_p99 = percentile(latencies(unloaded.requests, 200), 0.99)
-    cpus = len(os.sched_getaffinity(0))
-    left = (cpus - run.cpu_share(0)) / (cpus - before.cpu_share(1))
+    cpu_ms = statistics.median(before.cpu_ms(n) for n in range(3))
     health = [latency for due, _, latency, _ in run.health if start_end[0] <= due < start_end[1]]
+    full_speed, quick_answers = recovery(run, 1, peak, closed_p99)
     others = {status for *_, status in offered} - {200, 503}
     return {
         "peak": peak,
         "offered": len(offered) / run.phases[0]["seconds"],
         "answered": run.speed(0),
         "goodput": run.speed(0) / peak,
-        "goodput_of_what_was_left": run.speed(0) / peak / left,
+        "goodput_for_cpu": cpu_ms / run.cpu_ms(0),
         "load_cpu_share": run.cpu_share(0),
         "load_late_p99": percentile([wait for _, wait, _, _ in offered], 0.99),
         "unsent": run.phases[0]["unsent"],
@@ -149,7 +163,8 @@ def measure(programs: dict[str, Path], folder: Path, files: list[str], given: ar
         "health_most": max(health),
         "rss_before_mb": rss,
         "rss_most_mb": most,
-        "recovery": recovery(run, 1, unloaded_p99, closed_p99, peak),
+        "recovery": full_speed,
+        "quick_again": quick_answers,
         "speed_after": run.speed(1) / peak,
     }
 
@@ -159,7 +174,7 @@ ROWS = [
     ("offered, requests/s", "offered"),
     ("answered, answers/s", "answered"),
     ("goodput / peak", "goodput"),
-    ("goodput / peak for the CPU time left by the load", "goodput_of_what_was_left"),
+    ("the same for each CPU-second of the service", "goodput_for_cpu"),
     ("unloaded p50, ms", "unloaded_p50"),
     ("unloaded p99, ms", "unloaded_p99"),
     ("p50 of the answers, ms", "p50"),
@@ -171,6 +186,7 @@ ROWS = [
     ("RSS before, MB", "rss_before_mb"),
     ("RSS at most, MB", "rss_most_mb"),
     ("full speed again, s", "recovery"),
+    ("queue empty, quick answers again, s", "quick_again"),
     ("speed after / peak", "speed_after"),
     ("sent late by the load (p99), ms", "load_late_p99"),
     ("CPUs taken by the load", "load_cpu_share"),
