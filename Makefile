@@ -47,8 +47,10 @@ bench-stages: onnxruntime python ## Time of each stage of a request
 	.venv/bin/python bench/pictures.py
 	cargo bench --locked --bench stages
 
+# For example: make bench-service PROVIDERS="cpu openvino"
+bench-service: PROVIDERS ?=
 bench-service: onnxruntime python tools-bench ## Throughput and CPU time against the limit of the hardware
-	python3 bench/service.py $(if $(QUICK),--quick)
+	python3 bench/service.py $(if $(QUICK),--quick) $(PROVIDERS:%=--provider %)
 
 bench-overload: onnxruntime python tools-bench ## Four times more requests than it can answer
 	python3 bench/overload.py $(if $(QUICK),--quick)

@@ -96,7 +96,7 @@ class Service:
         env = environment(HOST="127.0.0.1", PORT="0", DATA_DIR=self.data / "data", DRAIN_DELAY_MS="0", **settings)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [program, "serve"], env=env, stdout=log, stderr=log, preexec_fn=before or many_files
+                [program, "serve"], cwd=ROOT, env=env, stdout=log, stderr=log, preexec_fn=before or many_files
             )
         self.pid = self.process.pid
         self.url = self._address()

@@ -36,7 +36,7 @@ def options() -> argparse.Namespace:
 def limit(program: Path, files: list[str], seconds: int, settings: dict[str, str]) -> dict:
     command = [program, "--seconds", str(seconds), *files]
     env = common.environment(**settings)
-    out = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    out = subprocess.run(command, cwd=common.ROOT, env=env, check=True, capture_output=True, text=True).stdout
     return json.loads(out)
 
 
