@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 # How often each change is made.
-CLOSE_UP, PERSPECTIVE, MIRROR, UPSIDE_DOWN = 0.4, 0.4, 0.5, 0.05
-GREY, SWAP, HUE, GAMMA, SHADE = 0.08, 0.1, 0.4, 0.3, 0.3
-COARSE, KERNEL, NOISE, JPEG, ERASE = 0.15, 0.35, 0.35, 0.3, 0.3
+PERSPECTIVE, MIRROR, UPSIDE_DOWN = 0.4, 0.5, 0.05
+GREY, SWAP, HUE, GAMMA, SHADE = 0.08, 0.1, 0.4, 0.2, 0.2
+COARSE, KERNEL, NOISE, JPEG, ERASE = 0.1, 0.3, 0.25, 0.25, 0.25
 
 KERNEL_SIDE = 7
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
@@ -26,18 +26,28 @@ CORNERS = np.array([[0, 1], [0, 3], [2, 1], [2, 3]])
 MARGIN = 0.97
 
 
-def views(squares: np.ndarray, necks: np.ndarray, size: int, rngs: list[np.random.Generator]) -> Tensor:
-    """Random views of uint8 squares: [batch, 3, size, size], 0 to 1."""
-    warps = np.stack([random_warp(neck, rng) for neck, rng in zip(necks, rngs)])
+def views(
+    squares: np.ndarray,
+    necks: np.ndarray,
+    size: int,
+    rngs: list[np.random.Generator],
+    close: float = 0.4,
+) -> tuple[Tensor, np.ndarray]:
+    """Random views of uint8 squares, [batch, 3, size, size], 0 to 1, and their necks.
+
+    A share `close` of the pictures whose neck is known is seen from close by.
+    """
+    warps = np.stack([random_warp(neck, rng, close) for neck, rng in zip(necks, rngs)])
     pixels = warp(torch.from_numpy(squares), torch.from_numpy(warps), size)
     pixels = recolour(pixels, rngs)
+    seen = np.stack([moved_box(neck, matrix) for neck, matrix in zip(necks, warps)])
     for index, rng in enumerate(rngs):
         pixels[index] = degrade(pixels[index], rng)
-        erase(pixels[index], moved_box(necks[index], warps[index]), rng)
-    return pixels
+        erase(pixels[index], seen[index], rng)
+    return pixels, seen.astype(np.float32)
 
 
-def random_warp(neck: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def random_warp(neck: np.ndarray, rng: np.random.Generator, close: float = 0.4) -> np.ndarray:
     """A homography from the view to the square that keeps the neck in view.
 
     Where the neck is unknown the crop is mild, for one that loses it loses the answer.
@@ -45,15 +55,17 @@ def random_warp(neck: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     known = bool(np.isfinite(neck).all()) and bool((np.abs(neck) < 1).all())
     for attempt in range(12):
         ease = 1 - attempt / 12
-        matrix = _warp(neck if known else None, rng, ease)
+        centre = (neck[:2] + neck[2:]) / 2 if known and rng.random() < close else None
+        matrix = _warp(centre, rng, ease)
         if not known or (np.abs(moved_box(neck, matrix)) < MARGIN).all():
             return matrix
     return np.eye(3, dtype=np.float32)
 
 
-def _warp(neck: np.ndarray | None, rng: np.random.Generator, ease: float) -> np.ndarray:
-    close = neck is not None and rng.random() < CLOSE_UP
-    scale = np.exp(rng.uniform(np.log(0.35 if close else 0.75), np.log(0.75 if close else 1.15)))
+def _warp(focus: np.ndarray | None, rng: np.random.Generator, ease: float) -> np.ndarray:
+    """A homography; with a focus it looks there from close by."""
+    near, far = (0.75, 1.15) if focus is None else (0.35, 0.75)
+    scale = np.exp(rng.uniform(np.log(near), np.log(far)))
     angle = np.radians(rng.normal(0, 12)) * ease
     aspect = np.exp(rng.uniform(-0.2, 0.2) * ease)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -63,9 +75,8 @@ def _warp(neck: np.ndarray | None, rng: np.random.Generator, ease: float) -> np.
     if rng.random() < UPSIDE_DOWN:
         stretch[:, 1] *= -1
     centre = rng.uniform(-1, 1, 2) * max(1 - scale, 0.12)
-    if close:
-        middle = np.array([neck[0] + neck[2], neck[1] + neck[3]]) / 2
-        centre = np.clip(middle + rng.uniform(-1, 1, 2) * scale, scale - 1, 1 - scale)
+    if focus is not None:
+        centre = np.clip(focus + rng.uniform(-1, 1, 2) * scale, scale - 1, 1 - scale)
     matrix = np.eye(3)
     matrix[:2, :2] = turn @ stretch
     matrix[:2, 2] = centre
@@ -106,9 +117,9 @@ def recolour(pixels: Tensor, rngs: list[np.random.Generator]) -> Tensor:
     pixels = flat.view(batch, 3, size, size).clamp_(0, 1)
     for index, rng in enumerate(rngs):
         if rng.random() < GAMMA:
-            pixels[index].clamp_(1e-4).pow_(float(np.exp(rng.uniform(-0.6, 0.6))))
+            pixels[index].clamp_(1e-4).pow_(float(np.exp(rng.uniform(-0.5, 0.4))))
         if rng.random() < SHADE:
-            knots = torch.from_numpy(np.exp(rng.normal(0, 0.35, (1, 1, 4, 4))).astype(np.float32))
+            knots = torch.from_numpy(np.exp(rng.normal(0, 0.25, (1, 1, 4, 4))).astype(np.float32))
             shade = functional.interpolate(knots, (size, size), mode="bicubic", align_corners=True)
             pixels[index].mul_(shade[0]).clamp_(0, 1)
     return pixels
@@ -124,7 +135,7 @@ def random_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     if rng.random() < SWAP:
         mix = mix[rng.permutation(3)]
     mix = np.diag(np.exp(rng.normal(0, 0.08, 3))) @ mix
-    contrast, brightness = rng.uniform(0.6, 1.4), np.exp(rng.uniform(-0.5, 0.4))
+    contrast, brightness = rng.uniform(0.65, 1.2), np.exp(rng.uniform(-0.4, 0.35))
     mix, offset = mix * contrast * brightness, np.full(3, 0.5 * (1 - contrast))
     return mix.astype(np.float32), offset.astype(np.float32)
 
@@ -139,14 +150,14 @@ def _hue(angle: float) -> np.ndarray:
 def degrade(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """What cameras and files do: few pixels, blur, sharpening, noise, JPEG."""
     if rng.random() < COARSE:
-        pixels = coarsen(pixels, rng.uniform(0.35, 0.8))
+        pixels = coarsen(pixels, rng.uniform(0.5, 0.9))
     if rng.random() < KERNEL:
         kernel = torch.from_numpy(random_kernel(rng)).expand(3, 1, KERNEL_SIDE, KERNEL_SIDE)
         edge = KERNEL_SIDE // 2
         padded = functional.pad(pixels[None], (edge,) * 4, mode="reflect")
         pixels = functional.conv2d(padded, kernel, groups=3)[0].clamp_(0, 1)
     if rng.random() < NOISE:
-        strength = np.float32(rng.uniform(0.005, 0.06))
+        strength = np.float32(rng.uniform(0.005, 0.04))
         coarse = rng.random() < 0.3
         side = pixels.shape[1] // 2 if coarse else pixels.shape[1]
         noise = torch.from_numpy(rng.standard_normal((1, 3, side, side), np.float32) * strength)
@@ -154,7 +165,7 @@ def degrade(pixels: Tensor, rng: np.random.Generator) -> Tensor:
             noise = functional.interpolate(noise, pixels.shape[1:], mode="bilinear")
         pixels = (pixels + noise[0]).clamp_(0, 1)
     if rng.random() < JPEG:
-        pixels = through_jpeg(pixels, int(rng.integers(20, 90)))
+        pixels = through_jpeg(pixels, int(rng.integers(30, 95)))
     return pixels
 
 
@@ -171,7 +182,7 @@ def random_kernel(rng: np.random.Generator) -> np.ndarray:
     line = np.arange(KERNEL_SIDE) - KERNEL_SIDE // 2
     y, x = np.meshgrid(line, line, indexing="ij")
     kind = rng.integers(3)
-    sigma = rng.uniform(0.4, 1.6)
+    sigma = rng.uniform(0.4, 1.1)
     if kind == 1:
         angle = rng.uniform(0, np.pi)
         along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)

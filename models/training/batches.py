@@ -14,9 +14,11 @@ from data import Sample
 from store import Store
 
 Batch = tuple[Tensor, Tensor]
+# pictures, labels, necks
+TrainingBatch = tuple[Tensor, Tensor, Tensor]
 
 
-class Views(Dataset[Batch]):
+class Views(Dataset[TrainingBatch]):
     """Augmented batches of one epoch over several stores, each with its weight.
 
     Pictures of one scene come in the same batch and get the same view, so that
@@ -24,9 +26,16 @@ class Views(Dataset[Batch]):
     """
 
     def __init__(
-        self, stores: list[Store], weights: list[float], size: int, batch: int, seed: int, epoch: int
+        self,
+        stores: list[Store],
+        weights: list[float],
+        size: int,
+        batch: int,
+        seed: int,
+        epoch: int,
+        close: float = 0.4,
     ) -> None:
-        self.stores, self.size, self.seed, self.epoch = stores, size, seed, epoch
+        self.stores, self.size, self.seed, self.epoch, self.close = stores, size, seed, epoch, close
         # (store, scene, pictures of the scene)
         self.batches: list[list[tuple[int, int, list[int]]]] = []
         rng = np.random.default_rng((seed, epoch))
@@ -50,16 +59,18 @@ class Views(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
-        pictures, labels = [], []
+    def __getitem__(self, index: int) -> TrainingBatch:
+        pictures, labels, necks = [], [], []
         for number, scene, members in self.batches[index]:
             store = self.stores[number]
             squares = store.read(members)
             seed = (self.seed, self.epoch, number, scene, index)
             rngs = [np.random.default_rng(seed) for _ in members]
-            pictures.append(views(squares, store.necks[members], self.size, rngs))
+            pixels, seen = views(squares, store.necks[members], self.size, rngs, self.close)
+            pictures.append(pixels)
+            necks.append(torch.from_numpy(seen))
             labels += [store.samples[member].label for member in members]
-        return torch.cat(pictures), torch.tensor(labels)
+        return torch.cat(pictures), torch.tensor(labels), torch.cat(necks)
 
 
 def scenes(samples: list[Sample]) -> list[list[int]]:

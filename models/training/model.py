@@ -109,9 +109,17 @@ class Classifier(nn.Module):
             current = wide
         self.layers = nn.Sequential(*layers, Head(current, classes, dropout))
         self.scale = scale
+        self.map_channels = [channels(nominal) for nominal, _ in STAGES[-2:]]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
+
+    def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The feature maps of the last two stages, and the logits."""
+        before, last, head = self.layers[:-3], self.layers[-3:-1], self.layers[-1]
+        early = before(x)
+        late = last(early)
+        return [early, late], head(late)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Softmax over the classes."""

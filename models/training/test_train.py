@@ -142,7 +142,7 @@ def test_both_pictures_of_a_scene_get_the_same_view(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         picture.save(tmp_path / name / "1.png")
     store = Store(pair_by_name(list_samples(tmp_path, ["a", "b"])), 40, tmp_path / "cache")
-    (pixels, labels), *_ = Views([store], [1.0], 32, batch=2, seed=0, epoch=3)
+    (pixels, labels, _), *_ = Views([store], [1.0], 32, batch=2, seed=0, epoch=3)
     assert labels.tolist() == [0, 1]
     assert torch.equal(pixels[0], pixels[1])
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 import augment
 import checkpoint
 from batches import Views, plain_batches, training_batches
+from cells import CellHeads, cell_loss, make_cell_heads
 from data import Folders, find_samples, pair_by_name
 from ema import Average
 from metrics import accuracy, class_table, fit_temperature, group_table
@@ -30,6 +31,7 @@ MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"
 SEED_STEP = 1_000_003
 # training pictures are kept larger than the network sees them, for crops to have detail
 DETAIL = 8 / 7
+CLOSE_AT_FIRST, CLOSE_LATER = 0.8, 0.4
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Run:
     """Everything that an epoch changes."""
 
     model: Classifier
+    cells: CellHeads
     average: Average
     optimiser: torch.optim.Optimizer
     progress: Progress = field(default_factory=Progress)
@@ -66,6 +69,7 @@ class Run:
         """What `restore` needs, and the options, to compare."""
         return {
             "model": self.model.state_dict(),
+            "cells": self.cells.state_dict(),
             "average": self.average.model.state_dict(),
             "updates": self.average.updates,
             "optimiser": self.optimiser.state_dict(),
@@ -77,6 +81,7 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a state."""
         self.model.load_state_dict(state["model"])
+        self.cells.load_state_dict(state["cells"])
         self.average.model.load_state_dict(state["average"])
         self.average.updates = state["updates"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -105,32 +110,42 @@ def image_size(epoch: int, options: argparse.Namespace) -> int:
     return options.small_size if epoch < options.small_epochs else options.size
 
 
+def close_ups(epoch: int, options: argparse.Namespace) -> float:
+    """The share of views from close by: most at first, where small pictures show little else."""
+    return CLOSE_AT_FIRST if epoch < options.small_epochs else CLOSE_LATER
+
+
 def train_epoch(
     run: Run, batches: DataLoader, classes: int, options: argparse.Namespace, device: torch.device
 ) -> float:
     """One pass over the training pictures; gives the mean loss."""
     run.model.train()
+    run.cells.train()
     epoch, total = run.progress.epoch, 0.0
     bar = tqdm(batches, f"epoch {epoch + 1}/{options.epochs}", leave=False, disable=None)
-    for index, (pictures, labels) in enumerate(bar):
+    for index, (plain, labels, necks) in enumerate(bar):
         done = epoch + index / len(batches)
         for group in run.optimiser.param_groups:
             group["lr"] = learning_rate(done, options.epochs, options.warmup, options.rate)
         targets = functional.one_hot(labels, classes).float()
         seed = (options.seed, epoch, index)
-        pictures, targets = augment.mix(pictures, targets, options.mixup, options.cutmix, seed)
+        pictures, targets = augment.mix(plain, targets, options.mixup, options.cutmix, seed)
+        is_mixed = pictures is not plain
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            logits = run.model(pictures)
+            maps, logits = run.model.maps_and_logits(pictures)
+            cells = run.cells(maps)
         loss = functional.cross_entropy(
             logits.float(), targets.to(device), label_smoothing=options.smoothing
         )
+        total += loss.item()
+        if not is_mixed:
+            loss = loss + options.cells * cell_loss([each.float() for each in cells], necks, labels)
         run.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(run.model.parameters(), 10.0)
         run.optimiser.step()
         run.average.update(run.model)
-        total += loss.item()
         bar.set_postfix(loss=f"{total / (index + 1):.4f}")
     return total / len(batches)
 
@@ -192,7 +207,9 @@ def train(options: argparse.Namespace) -> None:
     # over two epochs where those are short, so that the average keeps up with small sets
     span = min(500.0, max(2 * steps, 2.0))
     average = Average(model, decay=1 - 1 / span, warmup=2 * span)
-    run = Run(model, average, make_optimiser(model, options.rate, options.decay))
+    cells = make_cell_heads(model, len(names)).to(device)
+    optimiser = make_optimiser(nn.ModuleList([model, cells]), options.rate, options.decay)
+    run = Run(model, cells, average, optimiser)
     options.out.mkdir(parents=True, exist_ok=True)
     last, best = options.out / "last.pt", options.out / "best.pt"
     described = {key: str(value) for key, value in vars(options).items()}
@@ -211,7 +228,7 @@ def train(options: argparse.Namespace) -> None:
         views = Views(
             [source.train for source in sources],
             [source.weight for source in sources],
-            size, options.batch, options.seed, progress.epoch,
+            size, options.batch, options.seed, progress.epoch, close_ups(progress.epoch, options),
         )
         batches = training_batches(views, options.workers)
         train_loss = train_epoch(run, batches, len(names), options, device)
@@ -321,8 +338,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.02)
     parser.add_argument("--smoothing", type=float, default=0.02)
-    parser.add_argument("--mixup", type=float, default=0.1, help="share of batches")
+    parser.add_argument("--mixup", type=float, default=0.05, help="share of batches")
     parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches")
+    parser.add_argument("--cells", type=float, default=0.5, help="weight of what single cells say")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--patience", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
