@@ -2,6 +2,9 @@
 //!
 //! The queue is bounded by time and not by count: what matters to a client is how long it will wait, and a
 //! 12-megapixel picture takes twenty times as long as a thumbnail.
+//!
+//! A burst may fill it up to the longest wait allowed. A queue that has not been empty for as long as that is no
+//! burst: it only makes everybody wait and serves nobody more, so it is kept shorter (as in CoDel).
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -42,6 +45,8 @@ struct State {
     jobs: VecDeque<Job>,
     /// Mean time a worker spends on a picture, of the last few dozen.
     mean: Duration,
+    /// When no picture was waiting.
+    last_empty: Instant,
     closed: bool,
 }
 
@@ -60,6 +65,9 @@ fn count_abandoned(jobs: usize) {
 /// Assumed until the first picture is done.
 const FIRST_GUESS: Duration = Duration::from_millis(5);
 
+/// Part of the longest wait that a standing queue may reach.
+const STANDING: u32 = 4;
+
 /// Weight of the newest picture in the mean.
 const SMOOTHING: u32 = 32;
 
@@ -68,6 +76,7 @@ impl Queue {
         let state = State {
             jobs: VecDeque::new(),
             mean: FIRST_GUESS,
+            last_empty: Instant::now(),
             closed: false,
         };
         let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
@@ -82,10 +91,14 @@ impl Queue {
     /// Adds a job, or says after how many whole seconds to try again.
     pub(super) fn push(&self, job: Job) -> Result<(), Duration> {
         let mut state = self.lock();
-        if self.expected_wait(&state) > self.max_wait {
+        if state.jobs.is_empty() {
+            state.last_empty = job.queued;
+        }
+        let longest = self.longest_wait(&state, job.queued);
+        if self.expected_wait(&state) > longest {
             state.drop_abandoned();
             let wait = self.expected_wait(&state);
-            if wait > self.max_wait {
+            if wait > longest {
                 return Err(Duration::from_secs(
                     wait.as_secs_f64().ceil().max(1.0) as u64
                 ));
@@ -115,6 +128,11 @@ impl Queue {
         }
     }
 
+    /// Whether a job has waited longer than was promised when it was taken in.
+    pub(super) fn is_overdue(&self, job: &Job) -> bool {
+        job.queued.elapsed() > self.max_wait
+    }
+
     /// Tells how long a picture has taken a worker.
     pub(super) fn took(&self, time: Duration) {
         let mut state = self.lock();
@@ -128,6 +146,14 @@ impl Queue {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
+    }
+
+    fn longest_wait(&self, state: &State, now: Instant) -> Duration {
+        if now.duration_since(state.last_empty) > self.max_wait {
+            self.max_wait / STANDING
+        } else {
+            self.max_wait
+        }
     }
 
     fn expected_wait(&self, state: &State) -> Duration {
@@ -192,6 +218,31 @@ mod tests {
         queue.close();
         let handed: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(handed.len(), 2);
+    }
+
+    #[test]
+    fn a_standing_queue_is_kept_short() {
+        let queue = Queue::new(1, Duration::from_millis(40));
+        let waiting = flights(12);
+        let admit = |flights: &[Arc<Flight>]| {
+            let admitted = flights
+                .iter()
+                .filter(|flight| queue.push(job(flight)).is_ok());
+            admitted.count()
+        };
+        // 5 ms a picture: a burst may wait 40 ms, what comes when it has not drained in that time 10 ms.
+        assert_eq!(admit(&waiting[..10]), 9);
+        std::thread::sleep(Duration::from_millis(45));
+        assert!(queue.is_overdue(&queue.pop().unwrap()));
+        assert_eq!(admit(&waiting[10..]), 0);
+        while queue.len() > 2 {
+            queue.pop();
+        }
+        assert_eq!(admit(&waiting[10..]), 1);
+        while queue.len() > 0 {
+            queue.pop();
+        }
+        assert_eq!(admit(&waiting), 9, "once empty, bursts are welcome again");
     }
 
     #[test]

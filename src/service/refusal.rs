@@ -32,6 +32,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// For a picture that has waited too long for a worker.
+    pub(super) const OVERDUE: Self = Self::Busy {
+        retry_after: Duration::from_secs(1),
+    };
+
     pub(super) fn storage(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull

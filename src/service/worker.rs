@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::classifier::{Classifier, Timings};
 use super::flight::Flights;
 use super::queue::Queue;
+use super::refusal::Refusal;
 use crate::cache::Cache;
 use crate::classification::Known;
 
@@ -75,6 +76,10 @@ impl Worker {
             let Some(flight) = job.flight.upgrade() else {
                 continue;
             };
+            if queue.is_overdue(&job) {
+                self.context.flights.land(&flight, Err(Refusal::OVERDUE));
+                continue;
+            }
             let waited = job.queued.elapsed();
             let start = Instant::now();
             let outcome = self.classifier.classify(&job.picture);
