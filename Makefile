@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test lint openvino evaluate fixtures model openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-peers
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers
 .PHONY: tools tools-test tools-bench rust-tools onnxruntime python
 
 help: ## List the targets
@@ -57,6 +57,9 @@ bench-overload: onnxruntime python tools-bench ## Four times more requests than 
 
 bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one and two (as root)
 	python3 bench/quota.py $(if $(QUICK),--quick)
+
+bench-agreement: onnxruntime openvino python ## How far faster ways to compute agree with the exact one
+	.venv/bin/python bench/agreement.py
 
 bench-peers: onnxruntime python tools-bench ## Compare with other ways to serve the same model
 	scripts/install-tools peers
