@@ -88,7 +88,10 @@ def memory_mb(pid: int, field: str = "VmRSS") -> float:
 
 
 class Service:
-    """The service on a free port, with an empty data folder that goes away with it."""
+    """The service on a free port, with an empty data folder.
+
+    The folder stays until `folder` goes: for minutes after files were deleted, ext4 is slow to make new ones.
+    """
 
     def __init__(self, program: Path, folder: Path, before=None, **settings: str) -> None:
         self.data = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
@@ -120,7 +123,6 @@ class Service:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.data, ignore_errors=True)
 
 
 def many_files() -> None:

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::classification::PictureDigest;
 
-/// A folder of pictures: `ab/cd/abcd….jpg`.
+/// A folder of pictures: `ab/abcd….jpg`. Folders are made as needed, and that costs more than a file, so there are
+/// few: 256.
 pub struct Uploads {
     root: PathBuf,
     fsync: bool,
@@ -36,7 +37,7 @@ impl Uploads {
     /// Name under which a picture is kept.
     pub fn reference(digest: &PictureDigest, extension: &str) -> String {
         let name = hex::encode(digest);
-        format!("{}/{}/{name}.{extension}", &name[..2], &name[2..4])
+        format!("{}/{name}.{extension}", &name[..2])
     }
 
     /// Whether the picture is certainly stored; `false` means that nobody remembers.
@@ -93,7 +94,7 @@ impl Uploads {
             if self.fsync {
                 parent(path)?
                     .ancestors()
-                    .take(3)
+                    .take(2)
                     .try_for_each(|dir| File::open(dir)?.sync_all())?;
             }
             Ok(())
@@ -125,15 +126,14 @@ fn is_reference(reference: &str) -> bool {
         part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit())
     };
     match *reference.split('/').collect::<Vec<_>>() {
-        [first, second, name] => {
+        [folder, name] => {
             let Some((stem, extension)) = name.split_once('.') else {
                 return false;
             };
-            hex(first, 2)
-                && hex(second, 2)
+            hex(folder, 2)
                 && hex(stem, 64)
                 && extension.bytes().all(|b| b.is_ascii_lowercase())
-                && stem.starts_with(&format!("{first}{second}"))
+                && stem.starts_with(folder)
         }
         _ => false,
     }
@@ -182,7 +182,7 @@ mod tests {
             "../secret",
             "/etc/passwd",
             "",
-            "aa/bb/cc.jpg",
+            "aa/cc.jpg",
             &format!("../{fits}"),
             &fits.replace("jpg", "../x"),
         ] {

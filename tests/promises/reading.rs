@@ -285,7 +285,7 @@ async fn unknown_requests_are_404_and_what_is_no_identifier_is_400() {
     }
     let answer = app.predict(picture("jpeg-1x1.jpg")).await;
     let sha256 = answer["image"]["sha256"].as_str().unwrap();
-    let file = format!("pictures/{}/{}/{sha256}.jpg", &sha256[..2], &sha256[2..4]);
+    let file = format!("pictures/{}/{sha256}.jpg", &sha256[..2]);
     std::fs::remove_file(app.data.join(file)).unwrap();
     let gone = problem(
         app.get(&format!("/requests/{}/image", id(&answer))),
