@@ -33,7 +33,7 @@ pub(super) struct Readiness {
     /// The model, as name@version.
     #[schema(example = "bottle@3f1c9a7be042")]
     model: String,
-    /// `ok`, or why records cannot be written; does not make an instance unready, since a restart would
+    /// `ok`, or why records or pictures cannot be written; does not make an instance unready, since a restart would
     /// not help.
     #[schema(example = "ok")]
     storage: String,

@@ -155,9 +155,9 @@ impl Service {
         (self.cache.len(), self.queue.len())
     }
 
-    /// Why records cannot be written, if they cannot.
+    /// Why records or pictures cannot be written, if they cannot.
     pub fn storage_fault(&self) -> Option<String> {
-        self.journal.fault()
+        self.journal.fault().or_else(|| self.uploads.last_fault())
     }
 
     /// Classifies a picture; returns once picture and record are stored.

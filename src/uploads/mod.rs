@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
 use uuid::Uuid;
@@ -16,6 +17,7 @@ pub struct Uploads {
     fsync: bool,
     // Spares a look at the disk for pictures that come again and again.
     known: Cache<PictureDigest, ()>,
+    fault: Mutex<Option<String>>,
 }
 
 /// Digests remembered as stored.
@@ -28,6 +30,7 @@ impl Uploads {
             root,
             fsync,
             known: Cache::new(REMEMBERED),
+            fault: Mutex::default(),
         };
         // Nothing there, or a disk that cannot be written: the first write says so.
         let _ = fs::remove_dir_all(uploads.unfinished());
@@ -55,10 +58,21 @@ impl Uploads {
         let path = self.root.join(Self::reference(digest, extension));
         let stored = fs::metadata(&path).is_ok_and(|file| file.len() == bytes.len() as u64);
         if !stored {
-            self.write(&path, bytes)?;
+            let written = self.write(&path, bytes);
+            *self.fault() = written.as_ref().err().map(ToString::to_string);
+            written?;
         }
         self.known.insert(*digest, ());
         Ok(())
+    }
+
+    /// Why the last attempt to write failed, if it did.
+    pub fn last_fault(&self) -> Option<String> {
+        self.fault().clone()
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<String>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a picture by its name. Blocks.

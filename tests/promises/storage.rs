@@ -198,3 +198,26 @@ async fn a_folder_that_cannot_be_made_is_refused_at_start() {
         "{log}"
     );
 }
+
+#[tokio::test]
+async fn pictures_that_cannot_be_written_show_in_readiness() {
+    let app = App::start().await;
+    let (folder, aside) = (app.data.join("pictures"), app.data.join("aside"));
+    app.predict(picture("jpeg-420.jpg")).await;
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, b"in the way").unwrap();
+    let post = |n| {
+        app.post("/predict")
+            .body(unique(&picture("jpeg-420.jpg"), n))
+    };
+    problem(post(1), 503, "storage-unavailable").await;
+    let (_, ready) = json(app.get("/health/ready")).await;
+    assert!(
+        ready["status"] == "ready" && ready["storage"] != "ok",
+        "{ready}"
+    );
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    assert_eq!(json(post(1)).await.0, 200);
+    assert_eq!(json(app.get("/health/ready")).await.1["storage"], "ok");
+}
