@@ -91,11 +91,16 @@ impl Format {
         }
     }
 
-    /// The format whose files carry `extension`.
+    /// The format whose files carry `extension`, in lower case.
     pub fn from_extension(extension: &str) -> Option<Self> {
+        let usual = match extension {
+            "jpeg" => "jpg",
+            "tif" => "tiff",
+            other => other,
+        };
         Self::ALL
             .into_iter()
-            .find(|format| format.extension() == extension)
+            .find(|format| format.extension() == usual)
     }
 
     /// Media type (IANA).
