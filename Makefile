@@ -16,7 +16,7 @@ build: tools ## Build target/release/relance
 
 test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	cargo test --release --locked --no-fail-fast
-	.venv/bin/python -m pytest models/training tests -q
+	.venv/bin/python -m pytest models/training tests -q -rs
 
 # clippy checks the release profile, so that the C libraries are compiled once for
 # the build, the tests and the lint. The advisories need a database from the
@@ -69,10 +69,22 @@ fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py
 	.venv/bin/python tests/fixtures/make_exports.py
 
-model: python ## Draw the training pictures, train the model and export it
+# About two hours on two cores, most of it for the renders.
+model: python .venv-render ## Render and draw pictures, train the model, export it and its int8 form
+	.venv-render/bin/python models/training/render --train 2580 --val 200 --test 300 --evaluation 240 --seed 1
 	.venv/bin/python models/training/drawings --train 5000 --val 600 --test 600 --seed 1
-	.venv/bin/python models/training/train.py --bf16 --epochs 24 --small-epochs 14 --rate 1.5e-3 --workers 1
-	.venv/bin/python models/training/export.py --check models/training/pictures
+	.venv/bin/python models/training/differences.py
+	.venv/bin/python models/training/train.py --data models/training/renders \
+		--data models/training/pictures 0.3 --bf16 --epochs 38 --small-epochs 18 --batch 24 \
+		--rate 1.5e-3 --cells 1 --dropout 0.2 --decay 0.05 --patience 100
+	.venv/bin/python models/training/export.py --check models/training/renders
+	.venv/bin/python models/training/quantize.py models/bottle.onnx \
+		--calibrate models/training/renders/train --check models/evaluation
+
+.venv-render: models/training/render/requirements.txt
+	python3.11 -m venv $@
+	$@/bin/pip install -r $<
+	touch $@
 
 # Through another file, so that a failure leaves the old description whole.
 openapi: tools ## Write openapi/openapi.json

@@ -21,7 +21,6 @@ WAYS = {  # name: (arguments, whether on enlarged pictures)
     "`JPEG_SCALING=fastest`": (["--jpeg-scaling", "fastest"], True),
     "`PROVIDER=openvino`": (["--provider", "openvino"], False),
     "`PROVIDER=openvino PRECISION=bf16`": (["--provider", "openvino", "--precision", "bf16"], False),
-    "`MODEL=models/bottle.int8.onnx`": (["--model", "models/bottle.int8.onnx"], False),
 }
 
 

@@ -22,8 +22,11 @@ class Average:
         self.updates += 1
         decay = self.decay * (1 - math.exp(-self.updates / self.warmup))
         current = model.state_dict()
+        follow, lead = [], []
         for key, value in self.model.state_dict().items():
             if value.dtype.is_floating_point:
-                value.lerp_(current[key], 1 - decay)
+                follow.append(value)
+                lead.append(current[key])
             else:
                 value.copy_(current[key])
+        torch._foreach_lerp_(follow, lead, 1 - decay)

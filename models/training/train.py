@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,6 @@ class Run:
             "updates": self.average.updates,
             "optimiser": self.optimiser.state_dict(),
             "progress": vars(self.progress),
-            "random": torch.get_rng_state(),
             "options": options,
         }
 
@@ -86,7 +86,6 @@ class Run:
         self.average.updates = state["updates"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
-        torch.set_rng_state(state["random"])
 
 
 def make_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -94,7 +93,7 @@ def make_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.O
     matrices = [value for value in model.parameters() if value.ndim > 1]
     vectors = [value for value in model.parameters() if value.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0}]
-    return torch.optim.AdamW(groups, lr=rate)
+    return torch.optim.AdamW(groups, lr=rate, fused=True)
 
 
 def learning_rate(epoch: float, epochs: float, warmup: float, peak: float) -> float:
@@ -289,6 +288,11 @@ def finish(
                 print(f"mistakes: {sheet}")
 
 
+def default_workers() -> int:
+    """None on a CPU, where they would take the cores that train."""
+    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+
+
 class DataOption(argparse.Action):
     """Collects folders, each with an optional weight."""
 
@@ -344,7 +348,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--patience", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--workers", type=int, default=default_workers(),
+        help="processes that prepare pictures beside the training; on a CPU they only get in its way",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="mixed precision, for newer CPUs and GPUs")
     parser.add_argument("--resume", action="store_true")
