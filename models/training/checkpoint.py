@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from model import Classifier
+from networks import Network, make_network
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -26,22 +26,22 @@ def load(path: Path) -> dict[str, Any]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def save_model(path: Path, model: Classifier, names: list[str], size: int) -> None:
+def save_model(path: Path, model: Network, names: list[str], size: int) -> None:
     """A trained network with what is needed to export it."""
     save(
         path, {"model": model.state_dict(), "names": names, "scale": model.scale, "size": size}
     )
 
 
-def load_model(path: Path) -> tuple[Classifier, list[str], int]:
+def load_model(path: Path) -> tuple[Network, list[str], int]:
     """The network, class names and picture size that `save_model` wrote."""
     state = load(path)
-    model = Classifier(state["scale"], len(state["names"]))
+    model = make_network(state["scale"], len(state["names"]))
     model.load_state_dict(state["model"])
     return model.eval(), state["names"], state["size"]
 
 
-def start_from(path: Path, model: Classifier, names: list[str]) -> None:
+def start_from(path: Path, model: Network, names: list[str]) -> None:
     """Takes over the weights of another run; its last layer only if the classes are the same."""
     other = load(path)
     if other["scale"] != model.scale:

@@ -114,6 +114,11 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """What turns features into logits."""
+        return self.layers[-1].linear
+
     def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The feature maps of the last two stages, and the logits."""
         before, last, head = self.layers[:-3], self.layers[-3:-1], self.layers[-1]

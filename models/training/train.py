@@ -23,7 +23,7 @@ from cells import CellHeads, cell_loss, make_cell_heads
 from data import Folders, find_samples, pair_by_name
 from ema import Average
 from metrics import accuracy, class_table, fit_temperature, group_table
-from model import SCALES, Classifier
+from networks import NAMES, Network, make_network
 from sheet import save_mistakes
 from store import Store
 
@@ -60,7 +60,7 @@ class Source:
 class Run:
     """Everything that an epoch changes."""
 
-    model: Classifier
+    model: Network
     cells: CellHeads
     average: Average
     optimiser: torch.optim.Optimizer
@@ -197,11 +197,13 @@ def train(options: argparse.Namespace) -> None:
     names, sources = open_sources(options)
     print(f"classes: {', '.join(names)}")
 
-    model = Classifier(options.scale, len(names), options.dropout)
+    model = make_network(options.scale, len(names), options.dropout)
     if options.start:
         checkpoint.start_from(options.start, model, names)
+    if options.pretrained:
+        model.load_pretrained(torch.load(options.pretrained, weights_only=True))
     model = model.to(device, memory_format=torch.channels_last)
-    print(f"YOLOv8{options.scale}-cls: {sum(p.numel() for p in model.parameters()):,} parameters")
+    print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
     steps = sum(source.weight * len(source.train) for source in sources) / options.batch
     # over two epochs where those are short, so that the average keeps up with small sets
     span = min(500.0, max(2 * steps, 2.0))
@@ -269,7 +271,7 @@ def finish(
     model = model.to(device, memory_format=torch.channels_last)
     temperature = fit_temperature(*answers(model, sources[0].val, options.batch, device))
     with torch.no_grad():
-        linear = model.layers[-1].linear
+        linear = model.last_layer
         linear.weight.div_(temperature)
         linear.bias.div_(temperature)
     checkpoint.save_model(best, model, names, size)
@@ -332,7 +334,8 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=runs / "bottle")
     parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
     parser.add_argument("--start", type=Path, help="best.pt of another run to start from")
-    parser.add_argument("--scale", choices=SCALES, default="n")
+    parser.add_argument("--pretrained", type=Path, help="published weights of a teacher")
+    parser.add_argument("--scale", choices=NAMES, default="n")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--small-size", type=int, default=128)
     parser.add_argument("--small-epochs", type=int, default=0, help="first epochs at --small-size")

@@ -1,0 +1,126 @@
+"""EfficientNet-Lite in plain PyTorch: a teacher that has seen photographs.
+
+Tan and Le, "EfficientNet", ICML 2019; "Lite" leaves out squeeze-and-excitation and uses ReLU6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# width and depth multiple
+LITES: dict[str, tuple[float, float]] = {
+    "lite0": (1.0, 1.0),
+    "lite1": (1.0, 1.1),
+    "lite2": (1.1, 1.2),
+}
+# kernel, stride, expansion, channels, blocks
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
+# what its weights were trained with: (x * 255 - 127) / 128
+MEAN, SPREAD = 127 / 255, 128 / 255
+
+
+class PaddedConv(nn.Conv2d):
+    """A convolution padded as TensorFlow's "same": what cannot be even goes right and below."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if kernel == 1:
+            return super().forward(x)
+        if stride == 1:
+            return functional.conv2d(x, self.weight, None, 1, kernel // 2, 1, self.groups)
+        pads = []
+        for side in (x.shape[3], x.shape[2]):
+            short = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            pads += [short // 2, short - short // 2]
+        return super().forward(functional.pad(x, pads))
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class Block(nn.Module):
+    """An inverted bottleneck: widen, filter each channel, narrow; with a shortcut where it fits."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        if expansion != 1:
+            self._expand_conv, self._bn0 = PaddedConv(inputs, wide), _norm(wide)
+        self._depthwise_conv, self._bn1 = PaddedConv(wide, wide, kernel, stride, wide), _norm(wide)
+        self._project_conv, self._bn2 = PaddedConv(wide, outputs), _norm(outputs)
+        self.expands, self.shortcut = expansion != 1, stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        inner = functional.relu6(self._bn1(self._depthwise_conv(inner)))
+        inner = self._bn2(self._project_conv(inner))
+        return x + inner if self.shortcut else inner
+
+
+class Lite(nn.Module):
+    """The whole network; `forward` takes pictures from 0 to 1 and gives logits."""
+
+    def __init__(self, scale: str = "lite0", classes: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        width, depth = LITES[scale]
+        self._conv_stem, self._bn0 = PaddedConv(3, STEM_CHANNELS, 3, 2), _norm(STEM_CHANNELS)
+        blocks: list[nn.Module] = []
+        current, ends = STEM_CHANNELS, []
+        for number, (kernel, stride, expansion, nominal, repeats) in enumerate(STAGES):
+            wide = int(max(8, (nominal * width + 4) // 8 * 8))
+            wide += 8 if wide < 0.9 * nominal * width else 0
+            edge = number in (0, len(STAGES) - 1)
+            for index in range(repeats if edge else math.ceil(repeats * depth)):
+                blocks.append(Block(current, wide, kernel, 1 if index else stride, expansion))
+                current = wide
+            ends.append((len(blocks), wide))
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = PaddedConv(current, HEAD_CHANNELS), _norm(HEAD_CHANNELS)
+        self.drop = nn.Dropout(dropout)
+        self._fc = nn.Linear(HEAD_CHANNELS, classes)
+        self.scale, self._early = scale, ends[4][0]
+        self.map_channels = [ends[4][1], ends[6][1]]
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """What turns features into logits."""
+        return self._fc
+
+    def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The feature maps at strides of 16 and 32 pixels, and the logits."""
+        x = functional.relu6(self._bn0(self._conv_stem((x - MEAN) / SPREAD)))
+        for block in self._blocks[: self._early]:
+            x = block(x)
+        early = x
+        for block in self._blocks[self._early :]:
+            x = block(x)
+        pooled = functional.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+        return [early, x], self._fc(self.drop(pooled))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.maps_and_logits(x)[1]
+
+    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over a published state dict, but for its last layer."""
+        kept = {key: value for key, value in state.items() if not key.startswith("_fc.")}
+        missing, unexpected = self.load_state_dict(kept, strict=False)
+        if unexpected or set(missing) != {"_fc.weight", "_fc.bias"}:
+            raise ValueError(f"not weights of {self.scale}: {unexpected[:3]} {missing[:3]}")
