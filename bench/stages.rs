@@ -24,7 +24,7 @@ use relance::journal::Journal;
 use relance::model::{self, Loaded};
 use relance::records::{ClassScore, ModelName, Reader, Record};
 use relance::service::{Config, Lifecycle, Parts, Service};
-use relance::settings::{RecordIp, Settings};
+use relance::settings::{Settings, UserIp};
 use relance::uploads::Uploads;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -212,7 +212,7 @@ fn app(settings: &Settings, data: &Path) -> Router {
     let config = Config {
         picture: settings.picture,
         max_queue: Duration::from_secs(1),
-        record_ip: RecordIp::Full,
+        user_ip: UserIp::Full,
         instance: "bench".into(),
     };
     let service = Service::start(config, parts).expect("threads");

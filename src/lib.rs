@@ -3,6 +3,7 @@
 //! Data flows one way: `http` (transport) → `service` (the pipeline) → the parts
 //! (`image`, `model`, `cache`, `journal`, `records`, `uploads`), which know nothing of each other.
 
+pub mod azure;
 pub mod cache;
 pub mod classification;
 pub mod http;
@@ -11,6 +12,7 @@ pub mod journal;
 pub mod locate;
 pub mod model;
 pub mod records;
+pub mod remote;
 pub mod service;
 pub mod settings;
 pub mod telemetry;

@@ -60,7 +60,7 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
     let config = Config {
         picture: settings.picture,
         max_queue: Duration::from_millis(settings.limits.max_queue_ms),
-        record_ip: storage.record_ip,
+        user_ip: storage.user_ip,
         instance: settings.instance_name(),
     };
     Ok(Service::start(config, parts)?)

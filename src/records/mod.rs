@@ -48,7 +48,7 @@ pub struct Record {
     pub image_width: u32,
     /// Height in pixels, upright.
     pub image_height: u32,
-    /// Address of the client, as far as `RECORD_IP` lets it be kept.
+    /// Address of the client, as far as `USER_IP` lets it be kept.
     pub user_ip: Option<String>,
     /// User or key name the client signed in with.
     pub client: Option<String>,

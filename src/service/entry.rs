@@ -10,7 +10,7 @@ use super::{Config, Request};
 use crate::classification::Known;
 use crate::model::Model;
 use crate::records::{ClassScore, ModelName, Record};
-use crate::settings::RecordIp;
+use crate::settings::UserIp;
 use crate::uploads::Uploads;
 
 /// Longest file name kept, in bytes.
@@ -75,7 +75,7 @@ pub(super) fn record(
         image_height: picture.height,
         user_ip: request
             .address
-            .and_then(|address| kept(address, config.record_ip)),
+            .and_then(|address| kept(address, config.user_ip)),
         client: request.client.clone(),
         instance: config.instance.clone(),
         status: 200,
@@ -102,15 +102,15 @@ fn image_name(given: Option<&str>, extension: &str) -> String {
     }
 }
 
-fn kept(address: IpAddr, keep: RecordIp) -> Option<String> {
+fn kept(address: IpAddr, keep: UserIp) -> Option<String> {
     match (keep, address.to_canonical()) {
-        (RecordIp::Off, _) => None,
-        (RecordIp::Full, address) => Some(address.to_string()),
-        (RecordIp::Truncated, IpAddr::V4(address)) => {
+        (UserIp::Off, _) => None,
+        (UserIp::Full, address) => Some(address.to_string()),
+        (UserIp::Truncated, IpAddr::V4(address)) => {
             let [a, b, c, _] = address.octets();
             Some(std::net::Ipv4Addr::new(a, b, c, 0).to_string())
         }
-        (RecordIp::Truncated, IpAddr::V6(address)) => {
+        (UserIp::Truncated, IpAddr::V6(address)) => {
             let kept = u128::from(address) & !(u128::MAX >> 48);
             Some(std::net::Ipv6Addr::from(kept).to_string())
         }
@@ -139,10 +139,10 @@ mod tests {
         let v4 = "203.0.113.77".parse().unwrap();
         let v6 = "2001:db8:aaaa:bbbb::1".parse().unwrap();
         let mapped = "::ffff:203.0.113.77".parse().unwrap();
-        assert_eq!(kept(mapped, RecordIp::Full).unwrap(), "203.0.113.77");
-        assert_eq!(kept(v4, RecordIp::Truncated).unwrap(), "203.0.113.0");
-        assert_eq!(kept(v6, RecordIp::Truncated).unwrap(), "2001:db8:aaaa::");
-        assert_eq!(kept(v4, RecordIp::Off), None);
+        assert_eq!(kept(mapped, UserIp::Full).unwrap(), "203.0.113.77");
+        assert_eq!(kept(v4, UserIp::Truncated).unwrap(), "203.0.113.0");
+        assert_eq!(kept(v6, UserIp::Truncated).unwrap(), "2001:db8:aaaa::");
+        assert_eq!(kept(v4, UserIp::Off), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::image::Format;
 use crate::journal::Journal;
 use crate::model::{Loaded, Model};
 use crate::records::{Filter, Page, Reader, Record};
-use crate::settings::{PictureSettings, RecordIp};
+use crate::settings::{PictureSettings, UserIp};
 use crate::uploads::Uploads;
 
 pub use classifier::{Classifier, Timings};
@@ -44,7 +44,7 @@ pub struct Config {
     /// Longest expected wait for a worker.
     pub max_queue: Duration,
     /// What records keep of addresses.
-    pub record_ip: RecordIp,
+    pub user_ip: UserIp,
     /// Name of this instance in records.
     pub instance: String,
 }

@@ -32,9 +32,12 @@ pub struct Settings {
     /// Cache of results.
     #[command(flatten)]
     pub cache: CacheSettings,
-    /// Records and pictures.
+    /// Records and pictures on this instance's disk.
     #[command(flatten)]
     pub storage: Storage,
+    /// Records and pictures where all instances see them.
+    #[command(flatten)]
+    pub shared: Shared,
     /// Logs and shutdown.
     #[command(flatten)]
     pub operation: Operation,
@@ -193,6 +196,22 @@ pub struct CacheSettings {
     /// Seconds a cached result is used
     #[arg(long, env = "CACHE_TTL_SECONDS", default_value_t = 86_400)]
     pub cache_ttl_seconds: u64,
+    /// Redis that shares results between instances: `redis://[user:password@]host[:port][/db]`, or `rediss://` for
+    /// TLS
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<Secret>,
+    /// How Redis is signed in to
+    #[arg(long, env = "REDIS_AUTH", value_enum, default_value_t = RedisAuth::Url)]
+    pub redis_auth: RedisAuth,
+}
+
+/// How Redis knows who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RedisAuth {
+    /// By the user and password in `REDIS_URL`, if there are any
+    Url,
+    /// By a token of Microsoft Entra ID (Azure Managed Redis)
+    Entra,
 }
 
 /// Storage settings.
@@ -205,19 +224,89 @@ pub struct Storage {
     #[arg(long, env = "DATA_FSYNC", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub data_fsync: bool,
     /// How client addresses are kept in records
-    #[arg(long, env = "RECORD_IP", value_enum, default_value_t = RecordIp::Full)]
-    pub record_ip: RecordIp,
+    #[arg(long, env = "USER_IP", value_enum, default_value_t = UserIp::Truncated)]
+    pub user_ip: UserIp,
+    /// Days that records and pictures are kept; 0 keeps them for ever
+    #[arg(long, env = "RETENTION_DAYS", default_value_t = 0)]
+    pub retention_days: u32,
+    /// Bytes on this disk that may wait for a shared store; 0 means no limit
+    #[arg(long, env = "SPOOL_MAX_BYTES", default_value_t = 10 * 1024 * 1024 * 1024)]
+    pub spool_max_bytes: u64,
+    /// What happens when so much is waiting
+    #[arg(long, env = "SPOOL_FULL", value_enum, default_value_t = SpoolFull::Refuse)]
+    pub spool_full: SpoolFull,
 }
 
 /// What a record keeps of the client's address, which is personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RecordIp {
+pub enum UserIp {
     /// The whole address
     Full,
     /// IPv4 without its last byte, IPv6 without its last ten
     Truncated,
     /// Nothing
     Off,
+}
+
+/// What happens to requests when no more may wait for a shared store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpoolFull {
+    /// They are answered 507
+    Refuse,
+    /// They are answered and recorded, but their pictures are not kept
+    ShedPictures,
+}
+
+/// Stores that instances share. Requests never wait for them: both are filled in the background.
+#[derive(Args, Clone, Debug)]
+pub struct Shared {
+    /// Azure Blob Storage for pictures, such as `https://ACCOUNT.blob.core.windows.net`
+    #[arg(long, env = "AZURE_STORAGE_BLOB_ENDPOINT")]
+    pub azure_storage_blob_endpoint: Option<String>,
+    /// Container for pictures; must exist
+    #[arg(long, env = "AZURE_STORAGE_CONTAINER", default_value = "uploads")]
+    pub azure_storage_container: String,
+    /// Account key, for the emulator; without it, requests carry a token of Microsoft Entra ID
+    #[arg(long, env = "AZURE_STORAGE_KEY", hide_env_values = true)]
+    pub azure_storage_key: Option<Secret>,
+    /// Azure Cosmos DB for records, such as `https://ACCOUNT.documents.azure.com`
+    #[arg(long, env = "AZURE_COSMOS_ENDPOINT")]
+    pub azure_cosmos_endpoint: Option<String>,
+    /// Database; must exist
+    #[arg(long, env = "AZURE_COSMOS_DATABASE", default_value = "relance")]
+    pub azure_cosmos_database: String,
+    /// Container for records; must exist
+    #[arg(long, env = "AZURE_COSMOS_CONTAINER", default_value = "requests")]
+    pub azure_cosmos_container: String,
+    /// Account key, for the emulator; without it, requests carry a token of Microsoft Entra ID
+    #[arg(long, env = "AZURE_COSMOS_KEY", hide_env_values = true)]
+    pub azure_cosmos_key: Option<Secret>,
+    /// Region this instance is in, such as `westeurope`, for an account that is in several
+    #[arg(long, env = "AZURE_COSMOS_REGION")]
+    pub azure_cosmos_region: Option<String>,
+    /// Client ID of a user-assigned managed identity; without it, the system-assigned one is used
+    #[arg(long, env = "AZURE_CLIENT_ID")]
+    pub azure_client_id: Option<String>,
+    /// How tokens of Microsoft Entra ID are got
+    #[arg(long, env = "AZURE_CREDENTIAL", value_enum, default_value_t = AzureCredential::Auto)]
+    pub azure_credential: AzureCredential,
+    /// PostgreSQL for records, instead of Cosmos DB: `postgres://user:password@host[:port]/database[?sslmode=require]`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<Secret>,
+}
+
+/// Where tokens of Microsoft Entra ID come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AzureCredential {
+    /// Workload identity on Kubernetes, managed identity on App Service and where `AZURE_CLIENT_ID` is set, else as
+    /// developer-tools
+    Auto,
+    /// Managed identity, also of a virtual machine
+    ManagedIdentity,
+    /// Workload identity of Kubernetes
+    WorkloadIdentity,
+    /// Whoever is signed in with `az login` or `azd auth login`
+    DeveloperTools,
 }
 
 /// Logging and shutdown settings.

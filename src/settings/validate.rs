@@ -1,6 +1,6 @@
 //! What clap cannot check: settings that must fit each other.
 
-use super::{ModelSettings, Precision, Provider, Settings};
+use super::{ModelSettings, Precision, Provider, Secret, Settings};
 
 /// Settings that cannot work together; the text says how to mend them.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum SettingsError {
     /// Half of a pair.
     #[error("{0} is set without {1}: basic authentication needs both")]
     HalfCredentials(&'static str, &'static str),
+    /// Two that exclude each other.
+    #[error("{0} and {1} are both set: records go to one of them")]
+    OneOf(&'static str, &'static str),
     /// A number that makes no sense.
     #[error("{0} must be {1}")]
     Range(&'static str, &'static str),
@@ -87,6 +90,12 @@ impl Settings {
             ));
         }
         self.model.validate()?;
+        if self.shared.azure_cosmos_endpoint.is_some() && self.shared.database_url.is_some() {
+            return Err(SettingsError::OneOf(
+                "AZURE_COSMOS_ENDPOINT",
+                "DATABASE_URL",
+            ));
+        }
         Ok(self)
     }
 
@@ -111,6 +120,24 @@ impl Settings {
         let no_path = |p: &mut std::path::PathBuf| p.as_os_str().is_empty();
         self.model.labels.take_if(no_path);
         self.model.onnxruntime.take_if(no_path);
+        let no_secret = |secret: &mut Secret| secret.expose().trim().is_empty();
+        self.cache.redis_url.take_if(no_secret);
+        let shared = &mut self.shared;
+        for text in [
+            &mut shared.azure_storage_blob_endpoint,
+            &mut shared.azure_cosmos_endpoint,
+            &mut shared.azure_cosmos_region,
+            &mut shared.azure_client_id,
+        ] {
+            text.take_if(blank);
+        }
+        for secret in [
+            &mut shared.azure_storage_key,
+            &mut shared.azure_cosmos_key,
+            &mut shared.database_url,
+        ] {
+            secret.take_if(no_secret);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::classification::PictureDigest;
 
 /// A folder of pictures: `ab/abcd….jpg`. Folders are made as needed, and that costs more than a file, so there are
-/// few: 256.
+/// few: 256, although references name two levels.
 pub struct Uploads {
     root: PathBuf,
     fsync: bool,
@@ -37,10 +37,10 @@ impl Uploads {
         uploads
     }
 
-    /// Name under which a picture is kept.
+    /// Name under which a picture is kept, here and in a shared store: `ab/cd/abcd….jpg`.
     pub fn reference(digest: &PictureDigest, extension: &str) -> String {
         let name = hex::encode(digest);
-        format!("{}/{name}.{extension}", &name[..2])
+        format!("{}/{}/{name}.{extension}", &name[..2], &name[2..4])
     }
 
     /// Whether the picture is certainly stored; `false` means that nobody remembers.
@@ -55,7 +55,11 @@ impl Uploads {
     /// # Errors
     /// The disk's.
     pub fn store(&self, digest: &PictureDigest, extension: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.root.join(Self::reference(digest, extension));
+        let name = hex::encode(digest);
+        let path = self
+            .root
+            .join(&name[..2])
+            .join(format!("{name}.{extension}"));
         let stored = fs::metadata(&path).is_ok_and(|file| file.len() == bytes.len() as u64);
         if !stored {
             let written = self.write(&path, bytes);
@@ -80,10 +84,12 @@ impl Uploads {
     /// # Errors
     /// `NotFound`, also for a name that is none of ours; or the disk's.
     pub fn read(&self, reference: &str) -> io::Result<Vec<u8>> {
-        if !is_reference(reference) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        fs::read(self.root.join(reference))
+        fs::read(self.path_of(reference)?)
+    }
+
+    fn path_of(&self, reference: &str) -> io::Result<PathBuf> {
+        let file = file_name(reference).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.root.join(&file[..2]).join(file))
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -135,22 +141,14 @@ fn parent(path: &Path) -> io::Result<&Path> {
 }
 
 // Names come back from records; one must never lead out of the folder.
-fn is_reference(reference: &str) -> bool {
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    match *reference.split('/').collect::<Vec<_>>() {
-        [folder, name] => {
-            let Some((stem, extension)) = name.split_once('.') else {
-                return false;
-            };
-            hex(folder, 2)
-                && hex(stem, 64)
-                && extension.bytes().all(|b| b.is_ascii_lowercase())
-                && stem.starts_with(folder)
-        }
-        _ => false,
-    }
+fn file_name(reference: &str) -> Option<&str> {
+    let (folders, file) = reference.rsplit_once('/')?;
+    let (stem, extension) = file.split_once('.')?;
+    let is_digest =
+        stem.len() == 64 && stem.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_extension = !extension.is_empty() && extension.bytes().all(|b| b.is_ascii_lowercase());
+    let fits = is_digest && is_extension && folders == format!("{}/{}", &stem[..2], &stem[2..4]);
+    fits.then_some(file)
 }
 
 #[cfg(test)]
@@ -166,7 +164,7 @@ mod tests {
         uploads.store(&digest, "jpg", b"bytes").unwrap();
         assert!(uploads.is_known(&digest));
         let reference = Uploads::reference(&digest, "jpg");
-        let path = dir.path().join("pictures").join(&reference);
+        let path = uploads.path_of(&reference).unwrap();
         let written = fs::metadata(&path).unwrap().modified().unwrap();
         Uploads::new(dir.path().join("pictures"), false)
             .store(&digest, "jpg", b"bytes")
@@ -179,7 +177,9 @@ mod tests {
     fn a_half_written_file_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let uploads = Uploads::new(dir.path().to_owned(), false);
-        let path = dir.path().join(Uploads::reference(&[1; 32], "png"));
+        let path = uploads
+            .path_of(&Uploads::reference(&[1; 32], "png"))
+            .unwrap();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"by").unwrap();
         uploads.store(&[1; 32], "png", b"bytes").unwrap();
@@ -197,6 +197,7 @@ mod tests {
             "/etc/passwd",
             "",
             "aa/cc.jpg",
+            "aa/bb/cc.jpg",
             &format!("../{fits}"),
             &fits.replace("jpg", "../x"),
         ] {

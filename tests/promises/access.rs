@@ -334,7 +334,7 @@ async fn addresses_are_recorded_as_set() {
         ("off", "1", Value::Null),
     ] {
         let app = Setup::new()
-            .set("RECORD_IP", keep)
+            .set("USER_IP", keep)
             .set("TRUSTED_PROXIES", proxies)
             .start()
             .await;

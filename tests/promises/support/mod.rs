@@ -1,5 +1,7 @@
 //! Starts the real program on a free port and a folder of its own.
 
+pub mod proxy;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
