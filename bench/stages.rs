@@ -22,9 +22,10 @@ use relance::http::{App, router};
 use relance::image::{Format, InputSize, PictureInfo, Preparer};
 use relance::journal::Journal;
 use relance::model::{self, Loaded};
-use relance::records::{ClassScore, ModelName, Reader, Record};
+use relance::records::{ClassScore, ModelName, Record, Spool};
 use relance::service::{Config, Lifecycle, Parts, Service};
-use relance::settings::{Settings, UserIp};
+use relance::settings::{Settings, SpoolFull, UserIp};
+use relance::storage::{Limits, Shared, Storage};
 use relance::uploads::Uploads;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -165,7 +166,7 @@ fn record() -> Record {
             version: "a88c112c9cb3".into(),
         },
         image_sha256: hex::encode::<[u8; 32]>(digest),
-        image_ref: Uploads::reference(&digest, "jpg"),
+        image_ref: Some(Uploads::reference(&digest, "jpg")),
         image_format: "jpeg".into(),
         image_width: 640,
         image_height: 480,
@@ -182,7 +183,8 @@ fn journal(c: &mut Criterion) {
         TempDir::new().expect("a folder"),
         Tokio::new().expect("threads"),
     );
-    let journal = Journal::start(dir.path().join("relance.db"), false).expect("a journal");
+    let journal =
+        Journal::start(dir.path().join("relance.db"), false, Spool::None).expect("a journal");
     let mut group = c.benchmark_group("journal");
     for count in [1, 64] {
         group.throughput(Throughput::Elements(count));
@@ -201,13 +203,16 @@ fn journal(c: &mut Criterion) {
 }
 
 fn app(settings: &Settings, data: &Path) -> Router {
-    let database = data.join("relance.db");
+    let limits = Limits {
+        fsync: false,
+        spool_max_bytes: 0,
+        spool_full: SpoolFull::Refuse,
+    };
+    let storage = Storage::start(data, limits, Shared::default()).expect("threads");
     let parts = Parts {
         loaded: load(settings, 1),
         cache: Cache::new(settings.cache.cache_bytes, Duration::from_secs(3600)),
-        journal: Journal::start(database.clone(), false).expect("a journal"),
-        records: Reader::new(database),
-        uploads: Uploads::new(data.join("pictures"), false),
+        storage: Arc::new(storage),
     };
     let config = Config {
         picture: settings.picture,

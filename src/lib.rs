@@ -1,7 +1,7 @@
 //! relance serves YOLO image classifiers: bytes of a picture in, its class out.
 //!
-//! Data flows one way: `http` (transport) → `service` (the pipeline) → the parts
-//! (`image`, `model`, `cache`, `journal`, `records`, `uploads`), which know nothing of each other.
+//! Data flows one way: `http` (transport) → `service` (the pipeline) → `storage` (what is kept where) and the parts
+//! (`image`, `model`, `cache`; `journal`, `records`, `uploads`), which know nothing of each other.
 
 pub mod azure;
 pub mod cache;
@@ -15,5 +15,6 @@ pub mod records;
 pub mod remote;
 pub mod service;
 pub mod settings;
+pub mod storage;
 pub mod telemetry;
 pub mod uploads;

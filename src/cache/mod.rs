@@ -41,6 +41,11 @@ impl Cache {
         self.results.insert(key, result);
     }
 
+    /// Forgets a result.
+    pub fn forget(&self, key: &ResultKey) {
+        self.results.invalidate(key);
+    }
+
     /// Results held.
     pub fn len(&self) -> u64 {
         self.results.run_pending_tasks();

@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use relance::cache::Cache;
 use relance::http::{self, App};
-use relance::journal::Journal;
 use relance::model;
-use relance::records::Reader;
 use relance::service::{Config, Lifecycle, Parts, Service};
 use relance::settings::Settings;
+use relance::storage::{self, Limits, Shipper, Storage};
 use relance::telemetry;
-use relance::uploads::Uploads;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -47,23 +45,30 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         &settings.model.model,
         settings.model.workers(),
     )?;
-    let storage = &settings.storage;
-    let database = storage.data_dir.join("relance.db");
     let ttl = Duration::from_secs(settings.cache.cache_ttl_seconds);
     let parts = Parts {
         loaded,
         cache: Cache::new(settings.cache.cache_bytes, ttl),
-        journal: Journal::start(database.clone(), storage.data_fsync)?,
-        records: Reader::new(database),
-        uploads: Uploads::new(storage.data_dir.join("pictures"), storage.data_fsync),
+        storage: Arc::new(open_storage(settings)?),
     };
     let config = Config {
         picture: settings.picture,
         max_queue: Duration::from_millis(settings.limits.max_queue_ms),
-        user_ip: storage.user_ip,
+        user_ip: settings.storage.user_ip,
         instance: settings.instance_name(),
     };
     Ok(Service::start(config, parts)?)
+}
+
+fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
+    let disk = &settings.storage;
+    let limits = Limits {
+        fsync: disk.data_fsync,
+        spool_max_bytes: disk.spool_max_bytes,
+        spool_full: disk.spool_full,
+    };
+    let shared = storage::Shared::default();
+    Ok(Storage::start(&disk.data_dir, limits, shared)?)
 }
 
 // Two writers of one folder would each take the other's unfinished files for leftovers.
@@ -118,6 +123,13 @@ async fn serve(
     let lifecycle = Arc::new(Lifecycle::default());
     let app = App::new(settings, service, Arc::clone(&lifecycle), metrics.clone());
     tokio::spawn(upkeep(metrics));
+    let keeper = Arc::clone(app.service().storage());
+    tokio::spawn(storage::expire(
+        Arc::clone(&keeper),
+        settings.storage.retention_days,
+    ));
+    let flush = CancellationToken::new();
+    let shipping = tokio::spawn(Shipper::new(keeper).run(flush.clone()));
     let model = app.service().model();
     tracing::info!(
         model = %format!("{}@{}", model.name, model.version),
@@ -147,6 +159,15 @@ async fn serve(
     };
     if !finished {
         tracing::warn!("requests in flight were cut off");
+    }
+    flush.cancel();
+    let patience = Duration::from_millis(settings.operation.flush_timeout_ms);
+    if tokio::time::timeout(patience, shipping).await.is_err() {
+        let records = app.service().storage().waiting();
+        tracing::warn!(
+            records,
+            "not all has reached the shared stores; the rest will after the next start"
+        );
     }
     tokio::task::spawn_blocking(move || app.service().stop()).await?;
     tracing::info!("stopped");

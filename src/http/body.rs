@@ -41,7 +41,7 @@ impl Budget {
 
 impl Share {
     /// Makes the share at least `bytes` large.
-    fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
         let held = self.bytes.div_ceil(1024);
         let wanted = bytes.div_ceil(1024);
         if wanted <= held {

@@ -1,14 +1,16 @@
 //! Health: alive, and ready for traffic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract;
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use crate::remote::{Presence, State};
 use crate::service::Stage;
 
 /// The process answers.
@@ -37,6 +39,9 @@ pub(super) struct Readiness {
     /// not help.
     #[schema(example = "ok")]
     storage: String,
+    /// The shared stores, as they were when last used: `ok`, `unknown`, or why not. None makes an instance unready,
+    /// for it answers without them.
+    dependencies: BTreeMap<&'static str, String>,
 }
 
 /// Is the process alive
@@ -59,7 +64,9 @@ pub(super) async fn live() -> Json<Health> {
         (status = 200, description = "The model is warm", body = Readiness),
         (status = 503, description = "Starting or shutting down", body = Readiness),
     ))]
-pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn ready(
+    extract::State(app): extract::State<Arc<App>>,
+) -> (StatusCode, Json<Readiness>) {
     let (code, status) = match app.lifecycle.stage() {
         Stage::Ready => (StatusCode::OK, "ready"),
         Stage::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
@@ -71,7 +78,17 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
         instance: app.served_by.to_str().unwrap_or_default().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
         model: format!("{}@{}", model.name, model.version),
-        storage: app.service.storage_fault().unwrap_or_else(|| "ok".into()),
+        storage: app.service.storage().fault().unwrap_or_else(|| "ok".into()),
+        dependencies: app.service.dependencies().map(told).collect(),
     };
     (code, Json(readiness))
+}
+
+fn told(store: &Presence) -> (&'static str, String) {
+    let state = match store.state() {
+        State::Unknown => "unknown".into(),
+        State::Up => "ok".into(),
+        State::Down(why) => why,
+    };
+    (store.name(), state)
 }

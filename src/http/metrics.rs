@@ -17,7 +17,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     gauge!("relance_cache_entries").set(cached as f64);
     gauge!("relance_queue_length").set(queued as f64);
     gauge!("relance_workers").set(app.service.workers() as f64);
-    gauge!("relance_storage_up").set(if app.service.storage_fault().is_none() {
+    gauge!("relance_storage_up").set(if app.service.storage().fault().is_none() {
         1.0
     } else {
         0.0

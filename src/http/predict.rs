@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::problem::{Kind, Problem};
 use super::query::{Accepts, Params};
+use super::upload::PictureReference;
 use super::{App, client, upload};
 use crate::records::{ClassScore, ModelName, Record};
 use crate::service::{Answer, Request, Timings};
@@ -59,6 +60,9 @@ pub(super) struct Prediction {
     model: ModelName,
     /// The picture.
     image: PictureFacts,
+    /// Where the picture is kept, to classify it again without sending it; null if it is not kept.
+    #[schema(example = "0a/1b/0a1b….jpg")]
+    image_ref: Option<String>,
     /// Whether an earlier or simultaneous request for the same picture did the work.
     cached: bool,
     /// Milliseconds from the arrival of the picture to its class.
@@ -104,7 +108,8 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
 
 /// Classify a picture
 ///
-/// JPEG, PNG, WebP, BMP, GIF or TIFF, told by content. The answer is sent once the picture and the record of
+/// JPEG, PNG, WebP, BMP, GIF or TIFF, told by content; or, as JSON, the `image_ref` of a picture that was sent
+/// before. The answer is sent once the picture and the record of
 /// the request are stored.
 #[utoipa::path(
     post,
@@ -115,6 +120,7 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
         (PictureForm = "multipart/form-data"),
         (PictureBytes = "image/*"),
         (PictureBytes = "application/octet-stream"),
+        (PictureReference = "application/json"),
     )),
     responses(
         (status = 200, description = "The class of the picture", body = Prediction, headers(
@@ -124,6 +130,8 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
         (status = 400, description = "Empty or malformed body, missing field, several pictures, bad parameter",
             body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No or wrong credentials", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No picture is stored under that reference", body = Problem,
             content_type = "application/problem+json"),
         (status = 408, description = "The body came too slowly", body = Problem,
             content_type = "application/problem+json"),
@@ -197,6 +205,7 @@ impl From<Record> for Prediction {
                 height: record.image_height,
                 format: record.image_format,
             },
+            image_ref: record.image_ref,
             cached: record.cached,
             processing_time: record.processing_time,
             timestamp: record.timestamp,

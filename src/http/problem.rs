@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::image::ImageError;
 use crate::service::Refusal;
+use crate::storage::StorageError;
 
 /// An error answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -56,6 +57,10 @@ kinds! {
     BadMultipart = BAD_REQUEST, "malformed-multipart", "Malformed multipart body";
     /// The body ended early or could not be read.
     BadBody = BAD_REQUEST, "unreadable-body", "Unreadable body";
+    /// JSON that names no stored picture.
+    BadReference = BAD_REQUEST, "bad-reference", "Malformed reference";
+    /// There is no such picture.
+    UnknownReference = NOT_FOUND, "unknown-reference", "No such stored picture";
     /// No or wrong credentials.
     Unauthorised = UNAUTHORIZED, "unauthorised", "Credentials needed";
     /// Nothing here.
@@ -82,6 +87,8 @@ kinds! {
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage-unavailable", "Storage not available";
     /// The time is over.
     Deadline = GATEWAY_TIMEOUT, "deadline", "Not answered in time";
+    /// Too much waits for the shared stores.
+    SpoolFull = INSUFFICIENT_STORAGE, "spool-full", "Too much waits for the shared stores";
     /// The disk is full.
     StorageFull = INSUFFICIENT_STORAGE, "storage-full", "Storage full";
 }
@@ -121,8 +128,12 @@ impl From<Refusal> for Problem {
                 Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
             }
             Refusal::Deadline => Self::new(Kind::Deadline, detail),
-            Refusal::StorageFull(_) => Self::new(Kind::StorageFull, detail),
-            Refusal::StorageUnavailable(_) => {
+            Refusal::Storage(StorageError::Full(_)) => Self::new(Kind::StorageFull, detail),
+            Refusal::Storage(StorageError::SpoolFull(_)) => {
+                Self::new(Kind::SpoolFull, detail).retry_after(30)
+            }
+            Refusal::Storage(StorageError::TooLarge { .. }) => Self::new(Kind::TooLarge, detail),
+            Refusal::Storage(StorageError::Unavailable(_)) => {
                 Self::new(Kind::StorageUnavailable, detail).retry_after(5)
             }
             Refusal::Internal(cause) => {

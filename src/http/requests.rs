@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,6 +19,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Accepts, Params};
 use crate::image::Format;
 use crate::records::{Filter, Record};
+use crate::service::Refusal;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
@@ -118,6 +119,41 @@ pub(super) async fn get(
     find(&app, request_id).await.map(Json)
 }
 
+/// Remove a request
+///
+/// Its record goes, and its picture too if no other request has it.
+#[utoipa::path(
+    delete,
+    path = "/requests/{request_id}",
+    tag = "requests",
+    params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 400, description = "Not an identifier", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No or wrong credentials", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such request", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "A store that has it is not available; try again", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    RequestId(id): RequestId,
+) -> Result<StatusCode, Problem> {
+    // Goes on if the client goes away, lest half of it is done.
+    let service = Arc::clone(&app);
+    let removal = tokio::spawn(async move { service.service.delete(id).await });
+    let removed = removal
+        .await
+        .map_err(|error| Refusal::Internal(error.to_string()))??;
+    if removed {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(missing(id))
+    }
+}
+
 /// The picture of a request, as it was sent
 #[utoipa::path(
     get,
@@ -150,7 +186,8 @@ pub(super) async fn image(
             ),
         )
     })?;
-    let extension = record.image_ref.rsplit('.').next().unwrap_or_default();
+    let reference = record.image_ref.as_deref().unwrap_or_default();
+    let extension = reference.rsplit('.').next().unwrap_or_default();
     let media_type =
         Format::from_extension(extension).map_or("application/octet-stream", Format::media_type);
     let headers = [
@@ -193,7 +230,11 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
 
 async fn find(app: &App, RequestId(id): RequestId) -> Result<Record, Problem> {
     let record = app.service.find(id).await?;
-    record.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no request {id}")))
+    record.ok_or_else(|| missing(id))
+}
+
+fn missing(id: Uuid) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no request {id}"))
 }
 
 impl ListParams {

@@ -22,7 +22,7 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(predict::predict))
         .routes(routes!(requests::list))
-        .routes(routes!(requests::get))
+        .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
         .routes(routes!(models::list))
         .routes(routes!(metrics::metrics))

@@ -7,6 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::{self, Received, Share};
@@ -20,8 +22,9 @@ pub(super) struct Upload {
     pub _share: Share,
 }
 
-const ACCEPTED: &str = "send multipart/form-data with the picture in the field `image` or `file`, or the picture \
-                        itself as image/* or application/octet-stream";
+const ACCEPTED: &str = "send multipart/form-data with the picture in the field `image` or `file`, the picture itself \
+                        as image/* or application/octet-stream, or application/json with the `image_ref` of a \
+                        picture sent before";
 
 /// Room for multipart boundaries, headers and small text fields beside the picture.
 const MULTIPART_OVERHEAD: usize = 64 * 1024;
@@ -33,30 +36,34 @@ pub(super) async fn read(
     body: Body,
     deadline: Instant,
 ) -> Result<Upload, Problem> {
-    let boundary = match transport(headers) {
-        Ok(Transport::Raw) => None,
-        Ok(Transport::Multipart(boundary)) => Some(boundary),
+    let transport = match transport(headers) {
+        Ok(transport) => transport,
         Err(problem) => {
             body::discard(body).await;
             return Err(problem);
         }
     };
-    let max = app.max_upload
-        + if boundary.is_some() {
-            MULTIPART_OVERHEAD
-        } else {
-            0
-        };
-    let Received { bytes, share } = body::read(&app.budget, headers, body, max, deadline).await?;
+    let max = match transport {
+        Transport::Raw => app.max_upload,
+        Transport::Multipart(_) => app.max_upload + MULTIPART_OVERHEAD,
+        Transport::Reference => MAX_REFERENCE_BYTES,
+    };
+    let Received { bytes, mut share } =
+        body::read(&app.budget, headers, body, max, deadline).await?;
     if bytes.is_empty() {
         return Err(Problem::new(
             Kind::EmptyBody,
             format!("the request body is empty; {ACCEPTED}"),
         ));
     }
-    let (bytes, name) = match boundary {
-        Some(boundary) => from_multipart(bytes, boundary, app.max_upload).await?,
-        None => (bytes, disposition_name(headers)),
+    let (bytes, name) = match transport {
+        Transport::Multipart(boundary) => from_multipart(bytes, boundary, app.max_upload).await?,
+        Transport::Raw => (bytes, disposition_name(headers)),
+        Transport::Reference => {
+            let (picture, name) = stored(app, &bytes).await?;
+            share.grow_to(picture.len())?;
+            (picture, name)
+        }
     };
     Ok(Upload {
         bytes,
@@ -68,6 +75,41 @@ pub(super) async fn read(
 enum Transport {
     Raw,
     Multipart(String),
+    Reference,
+}
+
+/// A picture that was sent before.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PictureReference {
+    /// `image_ref` of an earlier request, or the URL of that picture in the configured container.
+    #[schema(example = "0a/1b/0a1b….jpg")]
+    image_ref: String,
+    /// File name for the record.
+    #[schema(example = "garrafa.jpg")]
+    image_name: Option<String>,
+}
+
+const MAX_REFERENCE_BYTES: usize = 16 * 1024;
+
+async fn stored(app: &App, body: &[u8]) -> Result<(Bytes, Option<String>), Problem> {
+    let wanted: PictureReference = serde_json::from_slice(body).map_err(|error| {
+        let detail = format!(
+            "the body is not what is accepted as application/json ({error}); accepted is \
+             {{\"image_ref\": \"…\"}} with the image_ref of an earlier request"
+        );
+        Problem::new(Kind::BadReference, detail)
+    })?;
+    let max = u64::try_from(app.max_upload).unwrap_or(u64::MAX);
+    let picture = app.service.stored_picture(&wanted.image_ref, max).await?;
+    let picture = picture.ok_or_else(|| {
+        let detail = format!(
+            "no picture is stored as {:?}; accepted is the image_ref of an earlier request",
+            wanted.image_ref
+        );
+        Problem::new(Kind::UnknownReference, detail)
+    })?;
+    Ok((picture, wanted.image_name))
 }
 
 fn transport(headers: &HeaderMap) -> Result<Transport, Problem> {
@@ -92,6 +134,7 @@ fn transport(headers: &HeaderMap) -> Result<Transport, Problem> {
         }
         (mime::IMAGE, _) => Ok(Transport::Raw),
         (mime::APPLICATION, subtype) if subtype == mime::OCTET_STREAM => Ok(Transport::Raw),
+        (mime::APPLICATION, subtype) if subtype == mime::JSON => Ok(Transport::Reference),
         _ => Err(unsupported()),
     }
 }

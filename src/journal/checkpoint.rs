@@ -91,7 +91,7 @@ mod tests {
     use uuid::Uuid;
 
     use crate::journal::Journal;
-    use crate::records::{Filter, ModelName, Reader, Record};
+    use crate::records::{Filter, ModelName, Reader, Record, Spool};
 
     fn record() -> Record {
         Record {
@@ -108,7 +108,7 @@ mod tests {
                 version: "v".into(),
             },
             image_sha256: "ab".repeat(32),
-            image_ref: "ab/ab/x.jpg".into(),
+            image_ref: Some("ab/ab/x.jpg".into()),
             image_format: "jpeg".into(),
             image_width: 3,
             image_height: 4,
@@ -125,7 +125,7 @@ mod tests {
         const COMMITS: usize = 100_000;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.db");
-        let journal = Arc::new(Journal::start(path.clone(), false).unwrap());
+        let journal = Arc::new(Journal::start(path.clone(), false, Spool::None).unwrap());
         let mut largest = 0;
         for n in 0..COMMITS {
             journal.append(record()).await.unwrap();

@@ -7,15 +7,16 @@ mod checkpoint;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use checkpoint::{Checkpointer, Log};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
-use crate::records::{self, Record};
+use crate::records::{self, Record, Spool};
 
 /// Records waiting for the writer; more wait at the sender.
 const CAPACITY: usize = 4096;
@@ -24,8 +25,16 @@ const CAPACITY: usize = 4096;
 const MAX_GROUP: usize = 1024;
 
 struct Entry {
-    record: Record,
+    change: Change,
     done: oneshot::Sender<Result<(), Failure>>,
+}
+
+enum Change {
+    Append(Box<Record>),
+    /// These have reached the shared store.
+    Shipped(Vec<Uuid>),
+    /// These shall be known no more.
+    Forget(Vec<Uuid>),
 }
 
 type Failure = (io::ErrorKind, String);
@@ -36,23 +45,28 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
     checkpointer: Checkpointer,
     fault: Arc<Mutex<Option<String>>>,
+    waiting: Arc<AtomicU64>,
+    spool: Spool,
 }
 
 impl Journal {
-    /// Starts the writer on the database at `path`.
+    /// Starts the writer on the database at `path`; `spool` says which records wait for a shared store.
     ///
     /// A database that cannot be opened is not fatal: appending fails until it can.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(path: PathBuf, fsync: bool) -> io::Result<Self> {
+    pub fn start(path: PathBuf, fsync: bool, spool: Spool) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let fault = Arc::new(Mutex::new(None));
         let log = Arc::new(Log::default());
         let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&log))?;
+        let waiting = Arc::new(AtomicU64::new(0));
         let mut writer = Writer {
             path,
             fsync,
+            spool,
+            waiting: Arc::clone(&waiting),
             log,
             connection: None,
             fault: Arc::clone(&fault),
@@ -67,7 +81,19 @@ impl Journal {
             thread: Mutex::new(Some(thread)),
             checkpointer,
             fault,
+            waiting,
+            spool,
         })
+    }
+
+    /// Which records wait for a shared store.
+    pub fn spool(&self) -> Spool {
+        self.spool
+    }
+
+    /// How many do.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Returns once `record` is committed.
@@ -75,11 +101,31 @@ impl Journal {
     /// # Errors
     /// `StorageFull`, `ReadOnlyFilesystem`, or another kind with the cause in words.
     pub async fn append(&self, record: Record) -> io::Result<()> {
+        self.change(Change::Append(Box::new(record))).await
+    }
+
+    /// Takes note that these records need to wait no longer.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub async fn shipped(&self, request_ids: Vec<Uuid>) -> io::Result<()> {
+        self.change(Change::Shipped(request_ids)).await
+    }
+
+    /// Removes records that are here.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub async fn forget(&self, request_ids: Vec<Uuid>) -> io::Result<()> {
+        self.change(Change::Forget(request_ids)).await
+    }
+
+    async fn change(&self, change: Change) -> io::Result<()> {
         let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the journal is closed");
         let sender = lock(&self.sender).clone().ok_or_else(closed)?;
         let (done, committed) = oneshot::channel();
         sender
-            .send(Entry { record, done })
+            .send(Entry { change, done })
             .await
             .map_err(|_| closed())?;
         match committed.await.map_err(|_| closed())? {
@@ -112,6 +158,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Writer {
     path: PathBuf,
     fsync: bool,
+    spool: Spool,
+    waiting: Arc<AtomicU64>,
     log: Arc<Log>,
     connection: Option<Connection>,
     fault: Arc<Mutex<Option<String>>>,
@@ -146,10 +194,15 @@ impl Writer {
         let Some(connection) = &mut self.connection else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        let spool = self.spool;
         let write = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
             for entry in group {
-                records::insert(&transaction, &entry.record)?;
+                match &entry.change {
+                    Change::Append(record) => records::insert(&transaction, spool, record)?,
+                    Change::Shipped(ids) => records::shipped(&transaction, spool, ids)?,
+                    Change::Forget(ids) => records::forget(&transaction, ids)?,
+                }
             }
             transaction.commit()
         };
@@ -162,7 +215,9 @@ impl Writer {
             // Tried again after the next checkpoint if it fails.
             let _ = records::restart_log(connection);
         }
-        if outcome.is_err() {
+        if outcome.is_ok() {
+            self.count(group);
+        } else {
             // A fresh connection sees the disk as it is then, not as it was.
             self.connection = None;
         }
@@ -170,8 +225,35 @@ impl Writer {
     }
 
     fn connect(&mut self) -> io::Result<()> {
-        self.connection = Some(records::open_writer(&self.path, self.fsync)?);
+        let connection = records::open_writer(&self.path, self.fsync)?;
+        let count = || {
+            if self.spool == Spool::Outbox {
+                records::fill_outbox(&connection)?;
+            }
+            records::count_waiting(&connection, self.spool)
+        };
+        let waiting = count().map_err(|error| records::io_error(&error))?;
+        self.waiting.store(waiting, Ordering::Relaxed);
+        self.connection = Some(connection);
         Ok(())
+    }
+
+    // What is forgotten may have waited or not; the next opening of the database counts anew.
+    fn count(&self, group: &[Entry]) {
+        if self.spool == Spool::None {
+            return;
+        }
+        let (mut more, mut fewer) = (0, 0);
+        for entry in group {
+            match &entry.change {
+                Change::Append(_) => more += 1,
+                Change::Shipped(ids) => fewer += ids.len() as u64,
+                Change::Forget(_) => {}
+            }
+        }
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.waiting
+            .store((waiting + more).saturating_sub(fewer), Ordering::Relaxed);
     }
 
     fn note(&self, outcome: &io::Result<()>) {

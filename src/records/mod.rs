@@ -1,5 +1,6 @@
 //! The record of every answered request.
 
+mod remote;
 mod sqlite;
 
 use jiff::Timestamp;
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use remote::Remote;
 pub use sqlite::{
-    Reader, checkpoint, insert, io_error, open_checkpointer, open_writer, restart_log,
+    Reader, Spool, checkpoint, count_waiting, fill_outbox, forget, insert, io_error,
+    open_checkpointer, open_writer, restart_log, shipped,
 };
 
 /// One answered request.
@@ -39,9 +42,9 @@ pub struct Record {
     pub model: ModelName,
     /// SHA-256 of the picture, hexadecimal.
     pub image_sha256: String,
-    /// Where the picture is kept.
+    /// Where the picture is kept; null if it is not (`SPOOL_FULL=shed-pictures`).
     #[schema(example = "0a/1b/0a1b….jpg")]
-    pub image_ref: String,
+    pub image_ref: Option<String>,
     /// Format of the picture: `jpeg`, `png`, `webp`, `bmp`, `gif` or `tiff`.
     pub image_format: String,
     /// Width in pixels, upright.
@@ -110,4 +113,22 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Where the next page begins ([`Filter::before`]), if there is one.
     pub next: Option<Uuid>,
+}
+
+impl Page {
+    /// This page and another of the same filter, as one page of at most `limit` records.
+    pub fn merged(self, other: Self, limit: usize) -> Self {
+        let more = self.next.is_some() || other.next.is_some();
+        let mut records = self.records;
+        records.extend(other.records);
+        records.sort_by_key(|record| std::cmp::Reverse(record.request_id));
+        records.dedup_by_key(|record| record.request_id);
+        let more = more || records.len() > limit;
+        records.truncate(limit);
+        let last = records.last().map(|record| record.request_id);
+        Self {
+            next: last.filter(|_| more),
+            records,
+        }
+    }
 }

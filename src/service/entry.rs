@@ -69,7 +69,7 @@ pub(super) fn record(
             version: model.version.clone(),
         },
         image_sha256: hex::encode(digest),
-        image_ref: Uploads::reference(digest, extension),
+        image_ref: Some(Uploads::reference(digest, extension)),
         image_format: picture.format.name().into(),
         image_width: picture.width,
         image_height: picture.height,

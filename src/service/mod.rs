@@ -16,16 +16,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::classification::{Known, PictureDigest, ResultKey};
 use crate::image::Format;
-use crate::journal::Journal;
 use crate::model::{Loaded, Model};
-use crate::records::{Filter, Page, Reader, Record};
+use crate::records::{Filter, Page, Record};
+use crate::remote::Presence;
 use crate::settings::{PictureSettings, UserIp};
-use crate::uploads::Uploads;
+use crate::storage::{Picture, Storage};
 
 pub use classifier::{Classifier, Timings};
 pub use lifecycle::{Lifecycle, Stage};
@@ -55,12 +56,8 @@ pub struct Parts {
     pub loaded: Loaded,
     /// Results in memory.
     pub cache: Cache,
-    /// The log of requests.
-    pub journal: Journal,
-    /// Reads the log back.
-    pub records: Reader,
-    /// The pictures.
-    pub uploads: Uploads,
+    /// Pictures and records.
+    pub storage: Arc<Storage>,
 }
 
 /// A picture to classify, and who sent it.
@@ -97,9 +94,7 @@ pub struct Service {
     flights: Arc<Flights>,
     queue: Arc<Queue>,
     workers: Workers,
-    journal: Journal,
-    records: Arc<Reader>,
-    uploads: Arc<Uploads>,
+    storage: Arc<Storage>,
 }
 
 impl Service {
@@ -111,9 +106,7 @@ impl Service {
         let Parts {
             loaded,
             cache,
-            journal,
-            records,
-            uploads,
+            storage,
         } = parts;
         let model = Arc::clone(&loaded.model);
         let classifiers = Classifier::of(loaded, config.picture);
@@ -126,7 +119,6 @@ impl Service {
             queue: Arc::clone(&queue),
         };
         let workers = Workers::start(classifiers, &context)?;
-        let (records, uploads) = (Arc::new(records), Arc::new(uploads));
         Ok(Self {
             config,
             model,
@@ -134,9 +126,7 @@ impl Service {
             flights,
             queue,
             workers,
-            journal,
-            records,
-            uploads,
+            storage,
         })
     }
 
@@ -155,9 +145,14 @@ impl Service {
         (self.cache.len(), self.queue.len())
     }
 
-    /// Why records or pictures cannot be written, if they cannot.
-    pub fn storage_fault(&self) -> Option<String> {
-        self.journal.fault().or_else(|| self.uploads.last_fault())
+    /// The stores that instances share, and whether they are there.
+    pub fn dependencies(&self) -> impl Iterator<Item = &Presence> {
+        self.storage.dependencies()
+    }
+
+    /// Pictures and records.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
     }
 
     /// Classifies a picture; returns once picture and record are stored.
@@ -176,10 +171,7 @@ impl Service {
         let arrival = Instant::now();
         let request_id = Uuid::now_v7();
         let format = Format::sniff(&request.picture)?;
-        let key = ResultKey {
-            model: self.model.digest,
-            picture: blake3::hash(&request.picture).into(),
-        };
+        let key = self.key(&request.picture);
         let (known, timings) = match self.cache.get(&key) {
             Some(known) => (known, None),
             None => self.infer(key, request.picture.clone()).await?,
@@ -188,8 +180,6 @@ impl Service {
             .increment(1);
         let processing_time = arrival.elapsed();
 
-        self.store_picture(known.digest, format, &request.picture)
-            .await?;
         let outcome = Outcome {
             request_id,
             known: &known,
@@ -198,49 +188,80 @@ impl Service {
         };
         let record = entry::record(&self.config, &self.model, &request, &outcome)
             .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
-        self.journal
-            .append(record.clone())
-            .await
-            .map_err(Refusal::storage)?;
+        let picture = Picture {
+            digest: &known.digest,
+            format,
+            bytes: &request.picture,
+        };
+        let record = self.storage.keep(picture, record).await?;
         Ok(Answer { record, timings })
     }
 
     /// The record of one request.
     ///
     /// # Errors
-    /// [`Refusal::StorageUnavailable`].
+    /// [`Refusal::Storage`].
     pub async fn find(&self, request_id: Uuid) -> Result<Option<Record>, Refusal> {
-        let records = Arc::clone(&self.records);
-        blocking(move || records.get(request_id)).await
+        Ok(self.storage.find(request_id).await?)
     }
 
     /// Records that pass a filter, newest first.
     ///
     /// # Errors
-    /// [`Refusal::StorageUnavailable`].
+    /// [`Refusal::Storage`].
     pub async fn list(&self, filter: Filter) -> Result<Page, Refusal> {
-        let records = Arc::clone(&self.records);
-        blocking(move || records.list(&filter)).await
+        Ok(self.storage.list(filter).await?)
     }
 
     /// The picture of a record, byte for byte as it was sent; `None` if it is no longer there.
     ///
     /// # Errors
-    /// [`Refusal::StorageUnavailable`].
-    pub async fn picture(&self, record: &Record) -> Result<Option<Vec<u8>>, Refusal> {
-        let (uploads, reference) = (Arc::clone(&self.uploads), record.image_ref.clone());
-        blocking(move || match uploads.read(&reference) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            read => read.map(Some),
-        })
-        .await
+    /// [`Refusal::Storage`].
+    pub async fn picture(&self, record: &Record) -> Result<Option<Bytes>, Refusal> {
+        Ok(self.storage.picture(record).await?)
+    }
+
+    /// A picture that was sent before, by its reference or URL, if it is kept and has at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`].
+    pub async fn stored_picture(&self, given: &str, max: u64) -> Result<Option<Bytes>, Refusal> {
+        let Some(reference) = self.storage.reference(given) else {
+            return Ok(None);
+        };
+        let Some(picture) = self.storage.read(reference, max).await? else {
+            return Ok(None);
+        };
+        // Its name says what it must be.
+        let digest: PictureDigest = Sha256::digest(&picture).into();
+        if !reference.contains(&hex::encode(digest)) {
+            return Err(Refusal::Internal(format!(
+                "the stored picture {reference} has changed"
+            )));
+        }
+        self.storage.remember(&digest);
+        Ok(Some(picture))
+    }
+
+    /// Removes a request for good, its picture with it if no other request has it; whether there was such a request.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`].
+    pub async fn delete(&self, request_id: Uuid) -> Result<bool, Refusal> {
+        let Some(deleted) = self.storage.delete(request_id).await? else {
+            return Ok(false);
+        };
+        if let Some(picture) = deleted.picture {
+            self.cache.forget(&self.key(&picture));
+        }
+        Ok(true)
     }
 
     /// Ends the workers and commits what is in the journal. Blocks.
     pub fn stop(&self) {
         self.queue.close();
         self.workers.join();
-        self.journal.close();
+        self.storage.stop();
     }
 
     async fn infer(
@@ -266,25 +287,10 @@ impl Service {
         Ok((known, leads.then_some(timings)))
     }
 
-    async fn store_picture(
-        &self,
-        digest: PictureDigest,
-        format: Format,
-        picture: &Bytes,
-    ) -> Result<(), Refusal> {
-        if self.uploads.is_known(&digest) {
-            return Ok(());
+    fn key(&self, picture: &[u8]) -> ResultKey {
+        ResultKey {
+            model: self.model.digest,
+            picture: blake3::hash(picture).into(),
         }
-        let (uploads, picture) = (Arc::clone(&self.uploads), picture.clone());
-        blocking(move || uploads.store(&digest, format.extension(), &picture)).await
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(Refusal::storage),
-        Err(error) => Err(Refusal::Internal(error.to_string())),
     }
 }

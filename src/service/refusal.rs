@@ -1,9 +1,9 @@
 //! Why a request is not answered with a class.
 
-use std::io;
 use std::time::Duration;
 
 use crate::image::ImageError;
+use crate::storage::StorageError;
 
 /// A refusal; each is somebody's fault, and the variant says whose.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,12 +20,9 @@ pub enum Refusal {
     /// The time a request may take is over.
     #[error("the request could not be answered in time")]
     Deadline,
-    /// The disk is full: an answer could not be recorded.
-    #[error("the storage for pictures and records is full: {0}")]
-    StorageFull(String),
-    /// The disk cannot be written or read.
-    #[error("the storage for pictures and records is not available: {0}")]
-    StorageUnavailable(String),
+    /// An answer could not be recorded, or something recorded could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// Ours.
     #[error("{0}")]
     Internal(String),
@@ -36,13 +33,4 @@ impl Refusal {
     pub(super) const OVERDUE: Self = Self::Busy {
         retry_after: Duration::from_secs(1),
     };
-
-    pub(super) fn storage(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::StorageFull(error.to_string()),
-            _ => Self::StorageUnavailable(error.to_string()),
-        }
-    }
 }

@@ -318,6 +318,9 @@ pub struct Operation {
     /// After that: how long it waits for requests in flight, in milliseconds
     #[arg(long, env = "SHUTDOWN_TIMEOUT_MS", default_value_t = 20_000)]
     pub shutdown_timeout_ms: u64,
+    /// After that: how long it goes on taking what waits to the shared stores, in milliseconds
+    #[arg(long, env = "FLUSH_TIMEOUT_MS", default_value_t = 10_000)]
+    pub flush_timeout_ms: u64,
     /// Form of the log lines on standard error
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -1,14 +1,19 @@
 //! Pictures as files, named by their content.
 
+mod blob;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
 use uuid::Uuid;
 
 use crate::classification::PictureDigest;
+
+pub use blob::{About, Blob};
 
 /// A folder of pictures: `ab/abcd….jpg`. Folders are made as needed, and that costs more than a file, so there are
 /// few: 256, although references name two levels.
@@ -17,6 +22,7 @@ pub struct Uploads {
     fsync: bool,
     // Spares a look at the disk for pictures that come again and again.
     known: Cache<PictureDigest, ()>,
+    bytes: AtomicU64,
     fault: Mutex<Option<String>>,
 }
 
@@ -30,6 +36,7 @@ impl Uploads {
             root,
             fsync,
             known: Cache::new(REMEMBERED),
+            bytes: AtomicU64::new(0),
             fault: Mutex::default(),
         };
         // Nothing there, or a disk that cannot be written: the first write says so.
@@ -41,6 +48,11 @@ impl Uploads {
     pub fn reference(digest: &PictureDigest, extension: &str) -> String {
         let name = hex::encode(digest);
         format!("{}/{}/{name}.{extension}", &name[..2], &name[2..4])
+    }
+
+    /// Whether a text is the name of a picture.
+    pub fn is_reference(text: &str) -> bool {
+        file_name(text).is_some()
     }
 
     /// Whether the picture is certainly stored; `false` means that nobody remembers.
@@ -63,6 +75,9 @@ impl Uploads {
         let stored = fs::metadata(&path).is_ok_and(|file| file.len() == bytes.len() as u64);
         if !stored {
             let written = self.write(&path, bytes);
+            if written.is_ok() {
+                self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
             *self.fault() = written.as_ref().err().map(ToString::to_string);
             written?;
         }
@@ -85,6 +100,65 @@ impl Uploads {
     /// `NotFound`, also for a name that is none of ours; or the disk's.
     pub fn read(&self, reference: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path_of(reference)?)
+    }
+
+    /// Bytes of the picture, if it is here. Blocks.
+    pub fn size(&self, reference: &str) -> Option<u64> {
+        let path = self.path_of(reference).ok()?;
+        fs::metadata(path).ok().map(|file| file.len())
+    }
+
+    /// Removes a picture if it is here. Blocks.
+    ///
+    /// It still counts as known: call it for what is kept elsewhere, else [`forget`](Self::forget) it first.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove(&self, reference: &str) -> io::Result<()> {
+        let path = self.path_of(reference)?;
+        let Ok(file) = fs::metadata(&path) else {
+            return Ok(());
+        };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(()) => {
+                let less = |bytes: u64| Some(bytes.saturating_sub(file.len()));
+                // The closure always gives a value.
+                let _ = self
+                    .bytes
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+                Ok(())
+            }
+            failed => failed,
+        }
+    }
+
+    /// Takes note that a picture is kept, here or elsewhere.
+    pub fn remember(&self, digest: &PictureDigest) {
+        self.known.insert(*digest, ());
+    }
+
+    /// The next request with this picture shall look whether it is there.
+    pub fn forget(&self, digest: &PictureDigest) {
+        self.known.invalidate(digest);
+    }
+
+    /// Bytes of pictures here: those [`count`](Self::count)ed and those that came since.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts what is here. Blocks.
+    pub fn count(&self) {
+        let folders = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let files = folders
+            .filter(|folder| folder.file_name().len() == 2)
+            .flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
+        let bytes = files
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len())
+            .sum();
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn path_of(&self, reference: &str) -> io::Result<PathBuf> {

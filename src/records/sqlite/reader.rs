@@ -1,0 +1,214 @@
+//! Reads beside the writer.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
+use uuid::Uuid;
+
+use super::io_error;
+use super::row::from_row;
+use super::write::Spool;
+use crate::records::{Filter, Page, Record};
+
+/// Reads records while the writer writes.
+pub struct Reader {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Connections kept open between reads.
+const KEPT: usize = 4;
+
+impl Reader {
+    /// A reader of the database at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The record of one request. Blocks.
+    ///
+    /// # Errors
+    /// As [`io_error`].
+    pub fn get(&self, request_id: Uuid) -> io::Result<Option<Record>> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("SELECT * FROM requests WHERE request_id = ?1")?
+                .query_row([request_id.as_bytes()], from_row)
+                .optional()
+        })
+    }
+
+    /// Records that pass the filter, newest first. Blocks.
+    ///
+    /// # Errors
+    /// As [`io_error`].
+    pub fn list(&self, filter: &Filter) -> io::Result<Page> {
+        let (conditions, values) = conditions(filter);
+        // One more than asked for tells whether there is a next page.
+        let limit = filter.limit + 1;
+        let sql = format!(
+            "SELECT * FROM requests WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}"
+        );
+        let mut records = self.with(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params_from_iter(values), from_row)?
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        let more = records.len() > filter.limit;
+        records.truncate(filter.limit);
+        let next = if more {
+            records.last().map(|record| record.request_id)
+        } else {
+            None
+        };
+        Ok(Page { records, next })
+    }
+
+    /// The oldest records that wait, oldest first. Blocks.
+    ///
+    /// # Errors
+    /// As [`io_error`].
+    pub fn waiting(&self, spool: Spool, limit: usize) -> io::Result<Vec<Record>> {
+        let from = match spool {
+            Spool::None => return Ok(Vec::new()),
+            Spool::Requests => "requests",
+            Spool::Outbox => "outbox JOIN requests USING (request_id)",
+        };
+        let sql = format!("SELECT requests.* FROM {from} ORDER BY request_id LIMIT {limit}");
+        self.with(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map([], from_row)?
+                .collect()
+        })
+    }
+
+    /// Whether a record other than `except`, from `since` on, has this picture. Blocks, and reads records until it
+    /// finds one.
+    ///
+    /// # Errors
+    /// As [`io_error`].
+    pub fn refers_to(
+        &self,
+        image_sha256: &str,
+        except: Uuid,
+        since: Timestamp,
+    ) -> io::Result<bool> {
+        let Ok(digest) = hex::decode(image_sha256) else {
+            return Ok(false);
+        };
+        self.with(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT 1 FROM requests WHERE image_sha256 = ?1 AND request_id <> ?2 AND request_id >= ?3",
+                )?
+                .exists((digest, except.as_bytes(), first_id_at(since)))
+        })
+    }
+
+    /// SHA-256 and name of the pictures that only records from before `time` have. Blocks, and reads all records.
+    ///
+    /// # Errors
+    /// As [`io_error`].
+    pub fn pictures_only_before(&self, time: Timestamp) -> io::Result<Vec<(String, String)>> {
+        let sql = "SELECT DISTINCT image_sha256, image_ref FROM requests
+                   WHERE request_id < ?1 AND image_ref IS NOT NULL AND image_sha256 NOT IN
+                   (SELECT image_sha256 FROM requests WHERE request_id >= ?1)";
+        self.with(|connection| {
+            connection
+                .prepare(sql)?
+                .query_map([first_id_at(time)], |row| {
+                    Ok((hex::encode(row.get::<_, Vec<u8>>(0)?), row.get(1)?))
+                })?
+                .collect()
+        })
+    }
+
+    /// Up to `limit` requests from before `time`, oldest first. Blocks.
+    ///
+    /// # Errors
+    /// As [`io_error`].
+    pub fn ids_before(&self, time: Timestamp, limit: usize) -> io::Result<Vec<Uuid>> {
+        let sql = format!(
+            "SELECT request_id FROM requests WHERE request_id < ?1 ORDER BY request_id LIMIT {limit}"
+        );
+        self.with(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map([first_id_at(time)], |row| Ok(Uuid::from_bytes(row.get(0)?)))?
+                .collect()
+        })
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
+        let kept = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Connection::open_with_flags(&self.path, flags).map_err(|e| io_error(&e))?
+            }
+        };
+        let result = read(&connection).map_err(|e| io_error(&e))?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(connection);
+        }
+        Ok(result)
+    }
+}
+
+// Identifiers begin with their time in milliseconds, so bounds in time are bounds on the key.
+pub(super) fn first_id_at(time: Timestamp) -> Vec<u8> {
+    let millis = u64::try_from(time.as_millisecond()).unwrap_or(0);
+    let mut id = vec![0; 16];
+    id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    id
+}
+
+fn conditions(filter: &Filter) -> (String, Vec<Value>) {
+    let mut conditions = vec!["1".to_owned()];
+    let mut values = Vec::new();
+    let mut add = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push(format!("{condition} ?{}", values.len()));
+    };
+    if let Some(prediction) = &filter.prediction {
+        add("prediction =", prediction.clone().into());
+    }
+    if let Some(min) = filter.min_confidence {
+        add("confidence >=", f64::from(min).into());
+    }
+    if let Some(max) = filter.max_confidence {
+        add("confidence <=", f64::from(max).into());
+    }
+    if let Some(from) = filter.from {
+        // Times between two milliseconds belong to the next one.
+        let up = if from.subsec_nanosecond() % 1_000_000 > 0 {
+            1
+        } else {
+            0
+        };
+        let from = Timestamp::from_millisecond(from.as_millisecond() + up).unwrap_or(from);
+        add("request_id >=", first_id_at(from).into());
+    }
+    if let Some(to) = filter.to {
+        add("request_id <", first_id_at(to).into());
+    }
+    if let Some(before) = filter.before {
+        add("request_id <", before.as_bytes().to_vec().into());
+    }
+    (conditions.join(" AND "), values)
+}
