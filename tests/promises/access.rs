@@ -51,7 +51,7 @@ async fn on_loopback_no_credentials_are_needed() {
     let record = record(&app, |request| request).await;
     assert_eq!(
         (&record["client"], &record["user_ip"]),
-        (&Value::Null, &Value::from("127.0.0.1"))
+        (&Value::Null, &Value::from("127.0.0.0"))
     );
 }
 
@@ -139,6 +139,7 @@ async fn only_health_and_documentation_are_open() {
         "/models",
         "/predict",
         "/requests",
+        "/requests/{request_id}",
         "/requests/{request_id}",
         "/requests/{request_id}/image",
     ];

@@ -300,7 +300,11 @@ fn the_routes_are_those_of_the_program() {
     let listed = first_cells(readme.section("routes")).map(str::to_owned);
     assert_eq!(listed.collect::<BTreeSet<String>>(), routes);
 
-    let is_route = |code: &&String| code.starts_with("GET /") || code.starts_with("POST /");
+    let is_route = |code: &&String| {
+        ["GET /", "POST /", "DELETE /"]
+            .iter()
+            .any(|method| code.starts_with(method))
+    };
     let documents = Document::all();
     let named = documents
         .iter()

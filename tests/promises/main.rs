@@ -10,6 +10,7 @@ mod limits;
 mod models;
 mod pixels;
 mod predict;
+mod privacy;
 mod reading;
 mod storage;
 mod support;

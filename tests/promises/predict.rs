@@ -98,6 +98,7 @@ async fn the_answer_has_the_documented_keys_and_facts() {
         "confidence",
         "image",
         "image_name",
+        "image_ref",
         "model",
         "prediction",
         "processing_time",

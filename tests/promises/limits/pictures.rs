@@ -37,7 +37,7 @@ async fn content_that_is_no_picture_is_named() {
     for content_type in [
         "text/plain",
         "application/x-www-form-urlencoded",
-        "application/json",
+        "application/xml",
         "multipart/mixed",
         "?",
     ] {
