@@ -26,6 +26,7 @@ from metrics import accuracy, class_table, fit_temperature, group_table
 from networks import NAMES, Network, make_network
 from sheet import save_mistakes
 from store import Store
+from teacher import Teacher
 
 # a run may be resumed with other values of these
 MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
@@ -64,6 +65,7 @@ class Run:
     cells: CellHeads
     average: Average
     optimiser: torch.optim.Optimizer
+    teacher: Teacher | None = None
     progress: Progress = field(default_factory=Progress)
 
     def state(self, options: dict[str, str]) -> dict[str, Any]:
@@ -74,6 +76,7 @@ class Run:
             "average": self.average.model.state_dict(),
             "updates": self.average.updates,
             "optimiser": self.optimiser.state_dict(),
+            "adapters": self.teacher.adapters.state_dict() if self.teacher else {},
             "progress": vars(self.progress),
             "options": options,
         }
@@ -85,6 +88,8 @@ class Run:
         self.average.model.load_state_dict(state["average"])
         self.average.updates = state["updates"]
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.teacher:
+            self.teacher.adapters.load_state_dict(state["adapters"])
         self.progress = Progress(**state["progress"])
 
 
@@ -120,6 +125,8 @@ def train_epoch(
     """One pass over the training pictures; gives the mean loss."""
     run.model.train()
     run.cells.train()
+    if run.teacher:
+        run.teacher.train()
     epoch, total = run.progress.epoch, 0.0
     bar = tqdm(batches, f"epoch {epoch + 1}/{options.epochs}", leave=False, disable=None)
     for index, (plain, labels, necks) in enumerate(bar):
@@ -134,12 +141,17 @@ def train_epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
             maps, logits = run.model.maps_and_logits(pictures)
             cells = run.cells(maps)
+            lessons = run.teacher.losses(pictures, maps, logits) if run.teacher else None
         loss = functional.cross_entropy(
             logits.float(), targets.to(device), label_smoothing=options.smoothing
         )
         total += loss.item()
         if not is_mixed:
             loss = loss + options.cells * cell_loss([each.float() for each in cells], necks, labels)
+        if lessons:
+            answers, apart = lessons
+            loss = (1 - options.teacher_share) * loss + options.teacher_share * answers
+            loss = loss + options.teacher_maps * apart
         run.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(run.model.parameters(), 10.0)
@@ -209,8 +221,14 @@ def train(options: argparse.Namespace) -> None:
     span = min(500.0, max(2 * steps, 2.0))
     average = Average(model, decay=1 - 1 / span, warmup=2 * span)
     cells = make_cell_heads(model, len(names)).to(device)
-    optimiser = make_optimiser(nn.ModuleList([model, cells]), options.rate, options.decay)
-    run = Run(model, cells, average, optimiser)
+    learning = nn.ModuleList([model, cells])
+    teacher = None
+    if options.teacher:
+        teacher = Teacher(options.teacher, model, names)
+        teacher = teacher.to(device, memory_format=torch.channels_last)
+        learning.append(teacher.adapters)
+    optimiser = make_optimiser(learning, options.rate, options.decay)
+    run = Run(model, cells, average, optimiser, teacher)
     options.out.mkdir(parents=True, exist_ok=True)
     last, best = options.out / "last.pt", options.out / "best.pt"
     described = {key: str(value) for key, value in vars(options).items()}
@@ -335,6 +353,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
     parser.add_argument("--start", type=Path, help="best.pt of another run to start from")
     parser.add_argument("--pretrained", type=Path, help="published weights of a teacher")
+    parser.add_argument("--teacher", type=Path, help="best.pt of another network to learn from")
+    parser.add_argument("--teacher-share", type=float, default=0.7, help="weight of its answers")
+    parser.add_argument("--teacher-maps", type=float, default=1.0, help="weight of its maps")
     parser.add_argument("--scale", choices=NAMES, default="n")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--small-size", type=int, default=128)

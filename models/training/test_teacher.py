@@ -1,0 +1,117 @@
+"""The teacher network, and learning from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+import train
+from checkpoint import load, load_model
+from lite import Lite, PaddedConv
+from model import Classifier
+from teacher import Teacher
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two easy classes."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name, colour in (("dia", (200, 200, 120)), ("noite", (30, 30, 60))):
+        (root / name).mkdir()
+        for number in range(24):
+            noise = rng.normal(0, 30, (48, 64, 3)) + np.array(colour)
+            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(root / name / f"{number}.png")
+    return root
+
+
+def run(data: Path, out: Path, *more: str) -> None:
+    options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache")]
+    options += ["--size", "32", "--batch", "16", "--epochs", "2", "--workers", "0"]
+    train.train(train.parse_options([*options, "--device", "cpu", *more]))
+
+
+@pytest.fixture(scope="module")
+def taught(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained teacher."""
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    run(data, out, "--scale", "lite0")
+    return out / "best.pt"
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(8, 3), (8, 5), (7, 3), (7, 5)])
+def test_padding_is_that_of_its_weights(side: int, kernel: int) -> None:
+    """A stride of 2 over an even side starts at the first pixel, as TensorFlow's does."""
+    conv = PaddedConv(1, 1, kernel, 2)
+    x = torch.rand(1, 1, side, side)
+    before = (kernel - 2) // 2 if side % 2 == 0 else (kernel - 1) // 2
+    padded = functional.pad(x, (before, kernel, before, kernel))
+    expected = functional.conv2d(padded, conv.weight, stride=2)[..., : -(-side // 2), : -(-side // 2)]
+    torch.testing.assert_close(conv(x), expected)
+
+
+def test_the_sizes_are_the_published_ones() -> None:
+    """EfficientNet-Lite0 to 2 have 4.7, 5.4 and 6.1 million parameters for 1000 classes."""
+    for name, millions in (("lite0", 4.65), ("lite1", 5.42), ("lite2", 6.09)):
+        count = sum(each.numel() for each in Lite(name, 1000).parameters())
+        assert count / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_maps_are_as_large_as_those_of_the_pupil() -> None:
+    picture = torch.rand(1, 3, 64, 96)
+    for teacher in (Lite("lite0"), Lite("lite2")):
+        maps, _ = teacher.maps_and_logits(picture)
+        assert [each.shape[1] for each in maps] == teacher.map_channels
+        own, _ = Classifier("n").maps_and_logits(picture)
+        assert [each.shape[2:] for each in maps] == [each.shape[2:] for each in own]
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(ValueError, match="not weights of lite0"):
+        Lite("lite0").load_pretrained({"something.weight": torch.zeros(1)})
+
+
+def test_a_pupil_learns_what_the_teacher_says(data: Path, taught: Path, tmp_path: Path) -> None:
+    before = load(taught)["model"]
+    run(data, tmp_path / "run", "--teacher", str(taught), "--teacher-share", "1")
+    after = load(taught)["model"]
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    state = load(tmp_path / "run" / "last.pt")
+    assert state["adapters"]
+    pupil, names, _ = load_model(tmp_path / "run" / "best.pt")
+    assert names == ["dia", "noite"] and pupil.scale == "n"
+
+
+def test_what_it_learns_from_is_the_distance(taught: Path) -> None:
+    torch.manual_seed(0)
+    pupil = Classifier("n", 2)
+    teacher = Teacher(taught, pupil, ["dia", "noite"])
+    pictures = torch.rand(2, 3, 64, 64)
+    maps, said = teacher.network.maps_and_logits(pictures)
+    own, _ = pupil.maps_and_logits(pictures)
+    same, _ = teacher.losses(pictures, own, said)
+    other, apart = teacher.losses(pictures, own, -said)
+    assert same.item() == pytest.approx(0, abs=1e-6) and other > same
+    assert 0 < apart.item() < 2
+
+
+def test_an_interrupted_pupil_becomes_the_same(data: Path, taught: Path, tmp_path: Path) -> None:
+    more = ("--teacher", str(taught), "--dropout", "0")
+    run(data, tmp_path / "whole", *more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "is_over", lambda progress, options: progress.epoch >= 1)
+        run(data, tmp_path / "cut", *more)
+    run(data, tmp_path / "cut", *more, "--resume")
+    whole, cut = (load(tmp_path / name / "last.pt") for name in ("whole", "cut"))
+    for part in ("model", "adapters"):
+        assert all(torch.equal(whole[part][key], cut[part][key]) for key in whole[part])
+
+
+def test_a_teacher_of_other_classes_is_refused(data: Path, taught: Path) -> None:
+    with pytest.raises(SystemExit, match="knows the classes"):
+        Teacher(taught, Classifier("n", 2), ["a", "b"])
