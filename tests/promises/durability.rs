@@ -1,30 +1,24 @@
 //! Nothing that was answered is ever lost, not even when the process is killed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use serde_json::Value;
 
+use crate::support::load::{Answered, Counter, Load};
 use crate::support::{App, Setup, json, picture, unique};
 
 const KILLS: u64 = 20;
-const CLIENTS: u64 = 8;
-
-/// What a client was told, and what it had sent.
-struct Answered {
-    answer: Value,
-    sent: Vec<u8>,
-}
+const CLIENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut expected: HashMap<String, Answered> = HashMap::new();
     let mut total = 0;
-    let counter = Arc::new(AtomicU64::new(0));
+    let counter = Counter::default();
     for round in 0..KILLS {
         let app = Setup::new().data(dir.path()).start().await;
         // Moments from "just up" to "under full load", different in every round.
@@ -49,42 +43,11 @@ async fn every_answer_survives_kill_9() {
     );
 }
 
-async fn post_until_killed(app: App, counter: &Arc<AtomicU64>, life: Duration) -> Vec<Answered> {
-    let answered = Arc::new(Mutex::new(Vec::new()));
-    let base = picture("jpeg-420.jpg");
-    let posts = (0..CLIENTS).map(|_| {
-        let (client, url) = (app.client.clone(), format!("{}/predict", app.url));
-        let (answered, counter, base) = (Arc::clone(&answered), Arc::clone(counter), base.clone());
-        tokio::spawn(async move {
-            loop {
-                // Every third picture has been sent before.
-                let n = counter.fetch_add(1, Ordering::Relaxed);
-                let sent = unique(&base, if n.is_multiple_of(3) { n / 2 } else { n });
-                let request = client
-                    .post(&url)
-                    .header("content-type", "image/jpeg")
-                    .body(sent.clone());
-                let Ok(response) = request.send().await else {
-                    return;
-                };
-                if response.status() != StatusCode::OK {
-                    continue;
-                }
-                // An answer counts once the client has all of it.
-                let Ok(answer) = response.json::<Value>().await else {
-                    return;
-                };
-                answered.lock().unwrap().push(Answered { answer, sent });
-            }
-        })
-    });
-    let posts: Vec<_> = posts.collect();
+async fn post_until_killed(app: App, counter: &Counter, life: Duration) -> Vec<Answered> {
+    let load = Load::start(&app, CLIENTS, &picture("jpeg-420.jpg"), counter);
     tokio::time::sleep(life).await;
     app.signal("KILL");
-    for post in posts {
-        post.await.unwrap();
-    }
-    std::mem::take(&mut *answered.lock().unwrap())
+    load.finish().await.answered
 }
 
 async fn check(app: &App, id: &str, answered: &Answered) {

@@ -1,5 +1,6 @@
 //! Starts the real program on a free port and a folder of its own.
 
+pub mod load;
 pub mod proxy;
 
 use std::io::{BufRead, BufReader};

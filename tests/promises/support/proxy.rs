@@ -1,6 +1,7 @@
 //! A TCP proxy that does to connections what networks and failing servers do to them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,7 +30,17 @@ pub enum Mode {
 /// Runs on a thread of its own until dropped.
 pub struct Proxy {
     pub address: SocketAddr,
-    mode: watch::Sender<Mode>,
+    mode: Arc<watch::Sender<Mode>>,
+}
+
+/// Changes what a proxy does, from elsewhere.
+pub struct Handle(Arc<watch::Sender<Mode>>);
+
+impl Handle {
+    /// As [`Proxy::set`].
+    pub fn set(&self, mode: Mode) {
+        self.0.send_replace(mode);
+    }
 }
 
 impl Proxy {
@@ -49,12 +60,20 @@ impl Proxy {
             runtime.block_on(run(address, server, watched, sender));
         });
         ready.recv().unwrap();
-        Self { address, mode }
+        Self {
+            address,
+            mode: Arc::new(mode),
+        }
     }
 
     /// Changes what it does.
     pub fn set(&self, mode: Mode) {
-        self.mode.send(mode).unwrap();
+        self.mode.send_replace(mode);
+    }
+
+    /// For another task.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.mode))
     }
 
     /// `http://127.0.0.1:PORT`.
