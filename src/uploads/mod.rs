@@ -1,4 +1,6 @@
-//! Pictures as files, named by their content.
+//! Pictures as files, named by their content; [`blob`] keeps them where all instances see them.
+
+pub mod blob;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
