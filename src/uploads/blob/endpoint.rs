@@ -147,9 +147,23 @@ mod tests {
 
     #[test]
     fn container_names_are_those_of_azure() {
-        for name in ["", "up", "Uploads", "-up", "up-", "a--b", "a/b", "a b", "$root", &"a".repeat(64)] {
+        for name in [
+            "",
+            "up",
+            "Uploads",
+            "-up",
+            "up-",
+            "a--b",
+            "a/b",
+            "a b",
+            "$root",
+            &"a".repeat(64),
+        ] {
             let error = Endpoint::new("https://relance.blob.core.windows.net", name).unwrap_err();
-            assert!(error.to_string().contains("AZURE_STORAGE_CONTAINER"), "{name}");
+            assert!(
+                error.to_string().contains("AZURE_STORAGE_CONTAINER"),
+                "{name}"
+            );
         }
     }
 }

@@ -56,7 +56,10 @@ fn code(error: &Error) -> Option<&str> {
     let ErrorKind::HttpResponse { raw_response, .. } = error.kind() else {
         return None;
     };
-    let code = raw_response.as_ref()?.headers().get_optional_str(&ERROR_CODE)?;
+    let code = raw_response
+        .as_ref()?
+        .headers()
+        .get_optional_str(&ERROR_CODE)?;
     let is_code = code.len() < 100 && code.bytes().all(|b| b.is_ascii_alphanumeric());
     is_code.then_some(code)
 }
@@ -88,7 +91,10 @@ fn answered(status: u16, code: &str, headers: Option<&Headers>) -> Failure {
     };
     let mut failure = Failure::new(
         kind,
-        format!("Blob Storage answered {status} {code}").trim_end().to_owned() + hint,
+        format!("Blob Storage answered {status} {code}")
+            .trim_end()
+            .to_owned()
+            + hint,
     );
     failure.retry_after = retry_after;
     failure

@@ -80,7 +80,9 @@ pub enum BlobError {
     )]
     Plain,
     /// No credential, or no way to use it.
-    #[error("no credential for AZURE_STORAGE_BLOB_ENDPOINT (AZURE_CREDENTIAL chooses another): {0}")]
+    #[error(
+        "no credential for AZURE_STORAGE_BLOB_ENDPOINT (AZURE_CREDENTIAL chooses another): {0}"
+    )]
     Credential(String),
     /// No HTTPS.
     #[error("cannot talk to AZURE_STORAGE_BLOB_ENDPOINT: {0}")]

@@ -29,9 +29,11 @@ impl TokenCredential for Patient {
         options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
         let token = self.0.get_token(scopes, options);
-        tokio::time::timeout(LIMIT, token).await.unwrap_or_else(|_| {
-            let text = format!("none within {} ms", LIMIT.as_millis());
-            Err(Error::with_message(ErrorKind::Credential, text))
-        })
+        tokio::time::timeout(LIMIT, token)
+            .await
+            .unwrap_or_else(|_| {
+                let text = format!("none within {} ms", LIMIT.as_millis());
+                Err(Error::with_message(ErrorKind::Credential, text))
+            })
     }
 }

@@ -67,7 +67,10 @@ impl Azurite {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| {
-                panic!("{}: {e}; scripts/install-tools test installs it", program.display())
+                panic!(
+                    "{}: {e}; scripts/install-tools test installs it",
+                    program.display()
+                )
             });
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -104,12 +107,6 @@ impl Azurite {
         assert_eq!(answer.status(), StatusCode::CREATED);
     }
 
-    /// Removes a container and what is in it.
-    pub async fn delete_container(&self, name: &str) {
-        let answer = self.send(Method::DELETE, name, "?restype=container").await;
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    }
-
     /// What is kept under `container/name`: status, headers and bytes.
     pub async fn read(&self, path: &str) -> Response {
         self.send(Method::GET, path, "").await
@@ -139,22 +136,38 @@ impl Azurite {
         self.signed(method, path, query, 0).send().await.unwrap()
     }
 
-    fn signed(&self, method: Method, path: &str, query: &str, length: usize) -> reqwest::RequestBuilder {
+    fn signed(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        length: usize,
+    ) -> reqwest::RequestBuilder {
         let url = format!("{}/{path}{query}", self.endpoint());
         let request = self.client.request(method.clone(), url);
         let request = request.header("x-ms-version", VERSION);
         if self.scheme == "https" {
             let token = web_token("https://storage.azure.com", 60);
-            return request.bearer_auth(token).header("x-ms-blob-type", "BlockBlob");
+            return request
+                .bearer_auth(token)
+                .header("x-ms-blob-type", "BlockBlob");
         }
         let date = to_rfc7231(&OffsetDateTime::from(SystemTime::now()));
-        let length = if length == 0 { String::new() } else { length.to_string() };
+        let length = if length == 0 {
+            String::new()
+        } else {
+            length.to_string()
+        };
         // Azurite wants the account twice: it is also the first part of the path.
         let mut text = format!(
             "{method}\n\n\n{length}\n\n\n\n\n\n\n\n\n\
              x-ms-blob-type:BlockBlob\nx-ms-date:{date}\nx-ms-version:{VERSION}\n/{ACCOUNT}/{ACCOUNT}/{path}"
         );
-        for pair in query.trim_start_matches('?').split('&').filter(|p| !p.is_empty()) {
+        for pair in query
+            .trim_start_matches('?')
+            .split('&')
+            .filter(|p| !p.is_empty())
+        {
             text += &format!("\n{}", pair.replacen('=', ":", 1));
         }
         let signature = hmac_sha256(&text, &Secret::new(KEY)).unwrap();
