@@ -1,6 +1,6 @@
-//! Pictures as files, named by their content.
+//! Pictures as files, named by their content; [`blob`] keeps them where all instances see them.
 
-mod blob;
+pub mod blob;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

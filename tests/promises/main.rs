@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod blob;
+mod blob_failures;
+mod blob_identity;
 mod classify;
 mod docs;
 mod durability;

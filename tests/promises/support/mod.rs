@@ -1,5 +1,9 @@
 //! Starts the real program on a free port and a folder of its own.
 
+pub mod authority;
+pub mod azurite;
+pub mod container;
+pub mod identity;
 pub mod load;
 pub mod proxy;
 
