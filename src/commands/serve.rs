@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use relance::cache::Cache;
+use relance::azure;
+use relance::cache::{Cache, Login, Shared, SharedConfig};
 use relance::http::{self, App};
 use relance::journal::Journal;
 use relance::model;
 use relance::records::Reader;
 use relance::service::{Config, Lifecycle, Parts, Service};
-use relance::settings::Settings;
+use relance::settings::{RedisAuth, Settings};
 use relance::telemetry;
 use relance::uploads::Uploads;
 use tokio::net::TcpListener;
@@ -28,12 +29,15 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init_metrics()?;
     let start = Instant::now();
     let lock = claim(&settings.storage.data_dir)?;
-    let service = build(&settings)?;
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()?;
+    // Parts that work in the background do so on this runtime.
+    let inside = runtime.enter();
+    let service = build(&settings)?;
+    drop(inside);
     let outcome = runtime.block_on(serve(&settings, service, metrics, start));
     // What still runs has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -49,10 +53,9 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
     )?;
     let storage = &settings.storage;
     let database = storage.data_dir.join("relance.db");
-    let ttl = Duration::from_secs(settings.cache.cache_ttl_seconds);
     let parts = Parts {
         loaded,
-        cache: Cache::new(settings.cache.cache_bytes, ttl),
+        cache: cache(settings)?,
         journal: Journal::start(database.clone(), storage.data_fsync)?,
         records: Reader::new(database),
         uploads: Uploads::new(storage.data_dir.join("pictures"), storage.data_fsync),
@@ -64,6 +67,25 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         instance: settings.instance_name(),
     };
     Ok(Service::start(config, parts)?)
+}
+
+fn cache(settings: &Settings) -> anyhow::Result<Cache> {
+    let ttl = Duration::from_secs(settings.cache.cache_ttl_seconds);
+    let cache = Cache::new(settings.cache.cache_bytes, ttl);
+    let Some(url) = settings.cache.redis_url.clone() else {
+        return Ok(cache);
+    };
+    let login = match settings.cache.redis_auth {
+        RedisAuth::Url => Login::Url,
+        RedisAuth::Entra => Login::Entra(azure::credential(&settings.shared)?),
+    };
+    let config = SharedConfig {
+        url,
+        login,
+        computation: settings.computation(),
+        ttl,
+    };
+    Ok(cache.with_shared(Shared::start(config)?))
 }
 
 // Two writers of one folder would each take the other's unfinished files for leftovers.
