@@ -11,5 +11,6 @@ mod models;
 mod pixels;
 mod predict;
 mod reading;
+mod redis;
 mod storage;
 mod support;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, Pipeline,
-    RedisError, RedisResult, ServerErrorKind,
+    RedisError, RedisResult, ServerErrorKind, SetExpiry, SetOptions,
 };
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
@@ -27,6 +27,11 @@ const SIGN_IN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often a connection is tried that nobody uses.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// For `SET`: whole seconds until the value is gone.
+pub(super) fn expiring(ttl: Duration) -> SetOptions {
+    SetOptions::default().with_expiration(SetExpiry::EX(ttl.as_secs()))
+}
 
 /// A connection, and whether it is still good.
 pub(super) struct Live {
@@ -167,7 +172,7 @@ impl Keeper {
         };
         let mut probe = redis::pipe();
         probe.get(self.probe_key);
-        probe.set_ex(self.probe_key, "", 60);
+        probe.set_options(self.probe_key, "", expiring(Duration::from_secs(60)));
         match live.tell(&probe, READ_LIMIT).await {
             Err(failure) if failure.kind != FailureKind::Rejected => Err(failure),
             _ => Ok((live, pass)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::Pipeline;
 use tokio::sync::{mpsc, watch};
 
-use super::link::Live;
+use super::link::{Live, expiring};
 use super::{keys::Keys, value};
 use crate::classification::{Known, ResultKey};
 
@@ -82,7 +82,8 @@ impl Writer {
         for write in batch {
             match write {
                 Write::Put(key, known) => {
-                    commands.set_ex(self.keys.of(key), value::encode(known), self.ttl.as_secs());
+                    let ttl = expiring(self.ttl);
+                    commands.set_options(self.keys.of(key), value::encode(known), ttl);
                 }
                 Write::Forget(key) => {
                     commands.del(self.keys.of(key));

@@ -1,6 +1,7 @@
 //! Starts the real program on a free port and a folder of its own.
 
 pub mod proxy;
+pub mod redis;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
