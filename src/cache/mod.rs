@@ -1,4 +1,6 @@
-//! Results by model and picture.
+//! Results by model and picture: in memory, and in Redis for those that instances share.
+
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +8,14 @@ use std::time::Duration;
 use moka::sync::Cache as Moka;
 
 use crate::classification::{Known, ResultKey, Score};
+use crate::remote::Presence;
 
-/// A bounded cache of results in memory.
+pub use shared::{Login, Shared, SharedConfig, UrlError};
+
+/// A bounded cache of results in memory, and beside it one that instances share.
 pub struct Cache {
     results: Moka<ResultKey, Arc<Known>>,
+    shared: Option<Shared>,
 }
 
 /// Bookkeeping per entry, beside its scores: key, entry, map and queue nodes.
@@ -28,22 +34,56 @@ impl Cache {
                 .weigher(weigh)
                 .time_to_live(ttl)
                 .build(),
+            shared: None,
         }
     }
 
-    /// The result for `key`, if it is known.
+    /// The same with a shared cache behind it.
+    pub fn with_shared(self, shared: Shared) -> Self {
+        Self {
+            shared: Some(shared),
+            ..self
+        }
+    }
+
+    /// The result for `key`, if it is in memory.
     pub fn get(&self, key: &ResultKey) -> Option<Arc<Known>> {
         self.results.get(key)
     }
 
-    /// Remembers a result.
+    /// Whether [`Cache::get_shared`] would ask at all.
+    pub fn asks_shared(&self) -> bool {
+        self.shared.as_ref().is_some_and(Shared::is_there)
+    }
+
+    /// The result for `key`, if the shared cache has it and says so within 50 ms. From then on it is in memory, for
+    /// as long as any other.
+    pub async fn get_shared(&self, key: &ResultKey) -> Option<Arc<Known>> {
+        let known = Arc::new(self.shared.as_ref()?.get(key).await?);
+        self.results.insert(*key, Arc::clone(&known));
+        Some(known)
+    }
+
+    /// Remembers a result, and has it shared in the background. Never blocks.
     pub fn insert(&self, key: ResultKey, result: Arc<Known>) {
+        if let Some(shared) = &self.shared {
+            shared.put(key, Arc::clone(&result));
+        }
         self.results.insert(key, result);
     }
 
-    /// Forgets a result.
+    /// Forgets a result here, and in the background in the shared cache. Never blocks. Other instances that have it
+    /// in memory keep it there until it expires.
     pub fn forget(&self, key: &ResultKey) {
         self.results.invalidate(key);
+        if let Some(shared) = &self.shared {
+            shared.forget(*key);
+        }
+    }
+
+    /// Whether the shared cache was there when it was last used; nothing if there is none.
+    pub fn presence(&self) -> Option<&Presence> {
+        self.shared.as_ref().map(Shared::presence)
     }
 
     /// Results held.

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use relance::cache::Cache;
 use relance::http::{self, App};
 use relance::model;
 use relance::service::{Config, Lifecycle, Parts, Service};
 use relance::settings::Settings;
-use relance::storage::{self, Limits, Shipper, Storage};
+use relance::storage::{self, Shipper};
 use relance::telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use super::parts;
 
 /// Serves until a signal asks for the end.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
@@ -26,12 +27,15 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init_metrics()?;
     let start = Instant::now();
     let lock = claim(&settings.storage.data_dir)?;
-    let service = build(&settings)?;
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()?;
+    // Parts that work in the background do so on this runtime.
+    let inside = runtime.enter();
+    let service = build(&settings)?;
+    drop(inside);
     let outcome = runtime.block_on(serve(&settings, service, metrics, start));
     // What still runs has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -45,11 +49,10 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         &settings.model.model,
         settings.model.workers(),
     )?;
-    let ttl = Duration::from_secs(settings.cache.cache_ttl_seconds);
     let parts = Parts {
         loaded,
-        cache: Cache::new(settings.cache.cache_bytes, ttl),
-        storage: Arc::new(open_storage(settings)?),
+        cache: parts::cache(settings)?,
+        storage: Arc::new(parts::storage(settings)?),
     };
     let config = Config {
         picture: settings.picture,
@@ -58,17 +61,6 @@ fn build(settings: &Settings) -> anyhow::Result<Service> {
         instance: settings.instance_name(),
     };
     Ok(Service::start(config, parts)?)
-}
-
-fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
-    let disk = &settings.storage;
-    let limits = Limits {
-        fsync: disk.data_fsync,
-        spool_max_bytes: disk.spool_max_bytes,
-        spool_full: disk.spool_full,
-    };
-    let shared = storage::Shared::default();
-    Ok(Storage::start(&disk.data_dir, limits, shared)?)
 }
 
 // Two writers of one folder would each take the other's unfinished files for leftovers.

@@ -107,6 +107,19 @@ fn describe_metrics() {
     );
     describe_gauge!("relance_queue_length", "Pictures waiting for a worker");
     describe_gauge!("relance_cache_entries", "Results in the memory cache");
+    describe_histogram!(
+        "relance_cache_shared_read_seconds",
+        Unit::Seconds,
+        "Time of one read from the shared cache, by outcome: hit, miss, unreadable or error"
+    );
+    describe_counter!(
+        "relance_cache_shared_errors_total",
+        "Commands that the shared cache failed or did not answer in time"
+    );
+    describe_counter!(
+        "relance_cache_shared_dropped_total",
+        "Results not written to the shared cache because it was away or too much was waiting"
+    );
     describe_gauge!("relance_workers", "Worker threads");
     describe_gauge!(
         "relance_storage_up",

@@ -9,7 +9,8 @@ use super::classifier::Timings;
 use super::refusal::Refusal;
 use crate::classification::{Known, ResultKey};
 
-pub(super) type Outcome = Result<(Arc<Known>, Timings), Refusal>;
+/// What came of a flight; without timings if no inference was needed.
+pub(super) type Outcome = Result<(Arc<Known>, Option<Timings>), Refusal>;
 
 /// One inference that somebody waits for. It is alive as long as its waiters hold it: the queue and the map
 /// hold it weakly, so work whose clients have all gone is found dead and dropped.

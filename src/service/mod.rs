@@ -1,7 +1,7 @@
 //! The pipeline: bytes and a caller go in, a recorded classification or a typed refusal comes out.
 //!
-//! hash → cache → single flight → queue → worker (decode → preprocess → ONNX) → cache → picture and record
-//! on disk → answer. It knows nothing of HTTP.
+//! hash → cache → single flight → shared cache → queue → worker (decode → preprocess → ONNX) → cache → picture and
+//! record on disk → answer. It knows nothing of HTTP.
 
 mod classifier;
 mod entry;
@@ -33,7 +33,7 @@ pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
 
 use entry::Outcome;
-use flight::Flights;
+use flight::{Flight, Flights};
 use queue::{Job, Queue};
 use worker::Workers;
 
@@ -147,7 +147,7 @@ impl Service {
 
     /// The stores that instances share, and whether they are there.
     pub fn dependencies(&self) -> impl Iterator<Item = &Presence> {
-        self.storage.dependencies()
+        self.storage.dependencies().chain(self.cache.presence())
     }
 
     /// Pictures and records.
@@ -273,18 +273,33 @@ impl Service {
         if leads {
             // The flight before this one may have landed since the cache was asked.
             if let Some(known) = self.cache.get(&key) {
-                self.flights
-                    .land(&flight, Ok((Arc::clone(&known), Timings::default())));
+                self.flights.land(&flight, Ok((Arc::clone(&known), None)));
                 return Ok((known, None));
             }
-            let job = Job::new(Arc::downgrade(&flight), picture);
-            if let Err(retry_after) = self.queue.push(job) {
-                self.flights
-                    .land(&flight, Err(Refusal::Busy { retry_after }));
-            }
+            self.take_off(&flight, picture);
         }
         let (known, timings) = flight.landed().await?;
-        Ok((known, leads.then_some(timings)))
+        Ok((known, timings.filter(|_| leads)))
+    }
+
+    fn take_off(&self, flight: &Arc<Flight>, picture: Bytes) {
+        if !self.cache.asks_shared() {
+            return enqueue(&self.queue, &self.flights, flight, picture);
+        }
+        let (cache, flights) = (Arc::clone(&self.cache), Arc::clone(&self.flights));
+        let queue = Arc::clone(&self.queue);
+        let (key, flight) = (flight.key(), Arc::downgrade(flight));
+        // On a task of its own: if the client that leads goes away, others may still wait for the flight.
+        tokio::spawn(async move {
+            let known = cache.get_shared(&key).await;
+            let Some(flight) = flight.upgrade() else {
+                return;
+            };
+            match known {
+                Some(known) => flights.land(&flight, Ok((known, None))),
+                None => enqueue(&queue, &flights, &flight, picture),
+            }
+        });
     }
 
     fn key(&self, picture: &[u8]) -> ResultKey {
@@ -292,5 +307,12 @@ impl Service {
             model: self.model.digest,
             picture: blake3::hash(picture).into(),
         }
+    }
+}
+
+fn enqueue(queue: &Queue, flights: &Flights, flight: &Arc<Flight>, picture: Bytes) {
+    let job = Job::new(Arc::downgrade(flight), picture);
+    if let Err(retry_after) = queue.push(job) {
+        flights.land(flight, Err(Refusal::Busy { retry_after }));
     }
 }

@@ -92,7 +92,7 @@ impl Worker {
                     classification,
                 });
                 self.context.cache.insert(flight.key(), Arc::clone(&known));
-                (known, timings)
+                (known, Some(timings))
             });
             self.context.flights.land(&flight, outcome);
             if queue.len() == 0 {

@@ -152,6 +152,16 @@ impl JpegScaling {
     }
 }
 
+impl std::fmt::Display for JpegScaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::Fast => "fast",
+            Self::Fastest => "fastest",
+        })
+    }
+}
+
 impl std::fmt::Display for Provider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -345,6 +355,12 @@ impl Settings {
             .instance_name
             .clone()
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
+    }
+
+    /// The settings that change what the model says of a picture, in one word: `cpu-f32-exact`.
+    pub fn computation(&self) -> String {
+        let (model, scaling) = (&self.model, self.picture.jpeg_scaling);
+        format!("{}-{}-{scaling}", model.provider, model.precision)
     }
 }
 

@@ -15,5 +15,6 @@ mod pixels;
 mod predict;
 mod privacy;
 mod reading;
+mod redis;
 mod storage;
 mod support;

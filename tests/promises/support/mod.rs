@@ -6,6 +6,7 @@ pub mod container;
 pub mod identity;
 pub mod load;
 pub mod proxy;
+pub mod redis;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
