@@ -1,5 +1,7 @@
 //! The record of every answered request.
 
+mod bounds;
+mod postgres;
 mod sqlite;
 
 use jiff::Timestamp;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use postgres::{Postgres, PostgresError};
 pub use sqlite::{
     Reader, checkpoint, insert, io_error, open_checkpointer, open_writer, restart_log,
 };

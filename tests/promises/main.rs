@@ -9,6 +9,7 @@ mod flight;
 mod limits;
 mod models;
 mod pixels;
+mod postgres;
 mod predict;
 mod reading;
 mod storage;
