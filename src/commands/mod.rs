@@ -3,6 +3,7 @@
 pub mod classify;
 pub mod healthcheck;
 pub mod key;
+mod parts;
 pub mod serve;
 
 /// Prints the OpenAPI description as JSON.

@@ -1,6 +1,8 @@
 //! The record of every answered request.
 
 mod remote;
+mod bounds;
+mod postgres;
 mod sqlite;
 
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use remote::Remote;
+pub use postgres::{Postgres, PostgresError};
 pub use sqlite::{
     Reader, Spool, checkpoint, count_waiting, fill_outbox, forget, insert, io_error,
     open_checkpointer, open_writer, restart_log, shipped,

@@ -12,6 +12,7 @@ mod flight;
 mod limits;
 mod models;
 mod pixels;
+mod postgres;
 mod predict;
 mod privacy;
 mod reading;

@@ -5,7 +5,9 @@ pub mod azurite;
 pub mod container;
 pub mod identity;
 pub mod load;
+pub mod postgres;
 pub mod proxy;
+pub mod record_store;
 pub mod redis;
 
 use std::io::{BufRead, BufReader};
