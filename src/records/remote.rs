@@ -3,60 +3,86 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Filter, Page, Record};
+use super::{Cosmos, Filter, Page, Postgres, Record};
 use crate::remote::{Failure, Presence};
 
 /// A shared record store.
-pub enum Remote {}
+pub enum Remote {
+    /// Azure Cosmos DB.
+    Cosmos(Cosmos),
+    /// PostgreSQL.
+    Postgres(Postgres),
+}
 
 impl Remote {
     /// Adds or replaces records; one outcome for each, in order.
-    pub async fn upsert(&self, _records: &[Record]) -> Vec<Result<(), Failure>> {
-        match *self {}
+    pub async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
+        match self {
+            Self::Cosmos(store) => store.upsert(records).await,
+            Self::Postgres(store) => store.upsert(records).await,
+        }
     }
 
     /// The record of one request.
     ///
     /// # Errors
     /// The store's.
-    pub async fn get(&self, _request_id: Uuid) -> Result<Option<Record>, Failure> {
-        match *self {}
+    pub async fn get(&self, request_id: Uuid) -> Result<Option<Record>, Failure> {
+        match self {
+            Self::Cosmos(store) => store.get(request_id).await,
+            Self::Postgres(store) => store.get(request_id).await,
+        }
     }
 
     /// Records that pass the filter, newest first.
     ///
     /// # Errors
     /// The store's.
-    pub async fn list(&self, _filter: &Filter) -> Result<Page, Failure> {
-        match *self {}
+    pub async fn list(&self, filter: &Filter) -> Result<Page, Failure> {
+        match self {
+            Self::Cosmos(store) => store.list(filter).await,
+            Self::Postgres(store) => store.list(filter).await,
+        }
     }
 
     /// Removes a record; whether there was one.
     ///
     /// # Errors
     /// The store's.
-    pub async fn delete(&self, _request_id: Uuid) -> Result<bool, Failure> {
-        match *self {}
+    pub async fn delete(&self, request_id: Uuid) -> Result<bool, Failure> {
+        match self {
+            Self::Cosmos(store) => store.delete(request_id).await,
+            Self::Postgres(store) => store.delete(request_id).await,
+        }
     }
 
     /// Whether a record other than `except` has this picture.
     ///
     /// # Errors
     /// The store's.
-    pub async fn refers_to(&self, _image_sha256: &str, _except: Uuid) -> Result<bool, Failure> {
-        match *self {}
+    pub async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
+        match self {
+            Self::Cosmos(store) => store.refers_to(image_sha256, except).await,
+            Self::Postgres(store) => store.refers_to(image_sha256, except).await,
+        }
     }
 
-    /// Removes records from before `time`, where the store does not do that by itself; how many.
+    /// Removes records from before `time`; how many. Cosmos DB does that by itself.
     ///
     /// # Errors
     /// The store's.
-    pub async fn expire(&self, _time: Timestamp) -> Result<u64, Failure> {
-        match *self {}
+    pub async fn expire(&self, time: Timestamp) -> Result<u64, Failure> {
+        match self {
+            Self::Cosmos(_) => Ok(0),
+            Self::Postgres(store) => store.expire(time).await,
+        }
     }
 
     /// Whether the store is there.
     pub fn presence(&self) -> &Presence {
-        match *self {}
+        match self {
+            Self::Cosmos(store) => store.presence(),
+            Self::Postgres(store) => store.presence(),
+        }
     }
 }
