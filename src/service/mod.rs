@@ -7,6 +7,7 @@ mod classifier;
 mod entry;
 mod flight;
 mod lifecycle;
+mod predictions;
 mod queue;
 mod refusal;
 mod worker;
@@ -25,6 +26,8 @@ use crate::journal::Journal;
 use crate::model::{Loaded, Model};
 use crate::records::{Filter, Page, Reader, Record};
 use crate::settings::{PictureSettings, UserIp};
+use crate::telemetry::metrics::RESULTS;
+use crate::telemetry::{measured, note, request, stage};
 use crate::uploads::Uploads;
 
 pub use classifier::{Classifier, Timings};
@@ -33,6 +36,7 @@ pub use refusal::Refusal;
 
 use entry::Outcome;
 use flight::Flights;
+use predictions::Predictions;
 use queue::{Job, Queue};
 use worker::Workers;
 
@@ -100,6 +104,18 @@ pub struct Service {
     journal: Journal,
     records: Arc<Reader>,
     uploads: Arc<Uploads>,
+    predictions: Predictions,
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Results in the cache.
+    pub cached: u64,
+    /// Pictures waiting for a worker.
+    pub waiting: usize,
+    /// How long the first of them has been waiting.
+    pub longest_wait: Duration,
 }
 
 impl Service {
@@ -129,6 +145,7 @@ impl Service {
         let (records, uploads) = (Arc::new(records), Arc::new(uploads));
         Ok(Self {
             config,
+            predictions: Predictions::of(&model),
             model,
             cache,
             flights,
@@ -150,9 +167,13 @@ impl Service {
         self.workers.count()
     }
 
-    /// Results in the cache and pictures waiting for a worker.
-    pub fn load(&self) -> (u64, usize) {
-        (self.cache.len(), self.queue.len())
+    /// How much there is to do.
+    pub fn load(&self) -> Load {
+        Load {
+            cached: self.cache.len(),
+            waiting: self.queue.len(),
+            longest_wait: self.queue.oldest(),
+        }
     }
 
     /// Why records or pictures cannot be written, if they cannot.
@@ -174,18 +195,25 @@ impl Service {
 
     async fn classify_unbounded(&self, request: Request) -> Result<Answer, Refusal> {
         let arrival = Instant::now();
-        let request_id = Uuid::now_v7();
+        let request_id = request::record_id();
         let format = Format::sniff(&request.picture)?;
         let key = ResultKey {
             model: self.model.digest,
             picture: blake3::hash(&request.picture).into(),
         };
-        let (known, timings) = match self.cache.get(&key) {
-            Some(known) => (known, None),
-            None => self.infer(key, request.picture.clone()).await?,
+        let looked_up = {
+            let _stage = stage("cache");
+            self.cache.get(&key)
         };
-        metrics::counter!("relance_results_total", "source" => if timings.is_some() { "model" } else { "cache" })
-            .increment(1);
+        let (source, known, timings) = match looked_up {
+            Some(known) => ("memory", known, None),
+            None => match self.infer(key, request.picture.clone()).await? {
+                (known, None) => ("flight", known, None),
+                (known, timings) => ("model", known, timings),
+            },
+        };
+        metrics::counter!(RESULTS, "source" => source).increment(1);
+        note("relance.source", source);
         let processing_time = arrival.elapsed();
 
         self.store_picture(known.digest, format, &request.picture)
@@ -198,10 +226,12 @@ impl Service {
         };
         let record = entry::record(&self.config, &self.model, &request, &outcome)
             .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
-        self.journal
-            .append(record.clone())
-            .await
-            .map_err(Refusal::storage)?;
+        {
+            let _stage = stage("journal");
+            let committed = self.journal.append(record.clone()).await;
+            committed.map_err(Refusal::storage)?;
+        }
+        self.predictions.count(&record);
         Ok(Answer { record, timings })
     }
 
@@ -262,8 +292,19 @@ impl Service {
                     .land(&flight, Err(Refusal::Busy { retry_after }));
             }
         }
+        let waiting = (!leads).then(|| stage("flight"));
         let (known, timings) = flight.landed().await?;
-        Ok((known, leads.then_some(timings)))
+        drop(waiting);
+        if !leads {
+            return Ok((known, None));
+        }
+        if let Some(mut start) = timings.start {
+            for (name, length) in timings.stages() {
+                measured(name, start, length);
+                start += length;
+            }
+        }
+        Ok((known, Some(timings)))
     }
 
     async fn store_picture(
@@ -275,6 +316,7 @@ impl Service {
         if self.uploads.is_known(&digest) {
             return Ok(());
         }
+        let _stage = stage("picture");
         let (uploads, picture) = (Arc::clone(&self.uploads), picture.clone());
         blocking(move || uploads.store(&digest, format.extension(), &picture)).await
     }
@@ -283,7 +325,8 @@ impl Service {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
+    let ids = request::ids();
+    match tokio::task::spawn_blocking(move || request::within(ids, work)).await {
         Ok(outcome) => outcome.map_err(Refusal::storage),
         Err(error) => Err(Refusal::Internal(error.to_string())),
     }
