@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use metrics::Counter;
 use opentelemetry_application_insights as insights;
-use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
@@ -18,7 +18,7 @@ use super::metrics::SPANS;
 use crate::remote::{Failure, FailureKind, Presence};
 use crate::settings::Secret;
 
-/// Longest wait for an answer to one attempt. The collector's can be changed by `OTEL_EXPORTER_OTLP_TIMEOUT`.
+/// Longest wait for Application Insights' answer to one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends spans by OTLP to the collector at `endpoint`.
@@ -33,9 +33,7 @@ pub(super) fn otlp(endpoint: &str) -> anyhow::Result<impl SpanExporter + use<>> 
             "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL; accepted is one such as http://localhost:4318"
         );
     }
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_http()
-        .with_http_client(client()?);
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http();
     // The address of this one signal goes before that of all, and is taken as it is.
     let exporter = if super::is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
         exporter
@@ -81,20 +79,14 @@ pub(super) fn application_insights(
     let presence = Arc::new(Presence::new("application-insights"));
     let noticed = Arc::clone(&presence);
     let connection = connection.expose().trim().trim_end_matches(';');
-    let exporter = insights::Exporter::new_from_connection_string(connection, client()?)
+    let client = Client::builder().timeout(PATIENCE).build();
+    let client = client.context("the HTTP client for Application Insights cannot be made")?;
+    let exporter = insights::Exporter::new_from_connection_string(connection, client)
         .map_err(|error| malformed(&error.to_string()))?
         .with_sample_rate(ratio)
         // It tries for half a minute before it gives up.
         .with_retry_notify(move |error, _| noticed.note::<()>(&Err(unavailable(error))));
     Ok(Watched::new(exporter, presence, "application-insights"))
-}
-
-fn client() -> anyhow::Result<Client> {
-    let client = Client::builder()
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .build();
-    client.context("the HTTP client for telemetry cannot be made")
 }
 
 fn unavailable(error: &impl fmt::Display) -> Failure {

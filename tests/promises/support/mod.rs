@@ -1,6 +1,8 @@
 //! Starts the real program on a free port and a folder of its own.
 
+pub mod prometheus;
 pub mod proxy;
+pub mod sink;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -156,7 +158,7 @@ impl Setup {
         std::thread::spawn(move || {
             while let Some(Ok(line)) = lines.next() {
                 if let Some((_, rest)) = line.split_once("ready on ") {
-                    let _ = sender.send(rest.split_whitespace().next().unwrap().to_owned());
+                    let _ = sender.send(rest.split([' ', '"']).next().unwrap().to_owned());
                 }
                 let mut log = written.lock().unwrap();
                 log.push_str(&line);
