@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::telemetry::metrics::DEPENDENCY_UP;
+
 /// Why a store elsewhere did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -132,7 +134,7 @@ impl Presence {
     }
 
     fn gauge(&self, value: f64) {
-        metrics::gauge!("relance_dependency_up", "dependency" => self.name).set(value);
+        metrics::gauge!(DEPENDENCY_UP, "dependency" => self.name).set(value);
     }
 }
 

@@ -25,6 +25,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let settings = settings.validated()?;
     telemetry::init_logs(&settings.operation)?;
     let metrics = telemetry::init_metrics()?;
+    let traces = telemetry::init_traces(&settings.telemetry, &settings.instance_name())?;
     let start = Instant::now();
     let lock = claim(&settings.storage.data_dir)?;
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
@@ -40,6 +41,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     // What still runs has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(lock);
+    drop(traces);
     outcome
 }
 

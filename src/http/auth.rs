@@ -15,6 +15,7 @@ use super::App;
 use super::body;
 use super::problem::{Kind, Problem};
 use crate::settings::{Access, ApiKey};
+use crate::telemetry::request;
 
 /// Accepted credentials, as digests.
 pub(super) struct Credentials {
@@ -111,7 +112,10 @@ pub(super) async fn require(
 ) -> Response {
     let caller = if app.credentials.are_needed() {
         match app.credentials.check(request.headers()) {
-            Some(name) => Caller(Some(name)),
+            Some(name) => {
+                request::set_client(&name);
+                Caller(Some(name))
+            }
             None => {
                 body::discard(request.into_body()).await;
                 return app.credentials.challenge().into_response();

@@ -8,22 +8,27 @@ use axum::response::IntoResponse;
 use metrics::gauge;
 
 use super::App;
+use crate::telemetry;
+use crate::telemetry::metrics::{
+    CACHE_ENTRIES, QUEUE_LENGTH, QUEUE_OLDEST_SECONDS, STORAGE_UP, WORKERS,
+};
 
 /// Metrics in Prometheus' text format
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain; version=0.0.4")))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (cached, queued) = app.service.load();
-    gauge!("relance_cache_entries").set(cached as f64);
-    gauge!("relance_queue_length").set(queued as f64);
-    gauge!("relance_workers").set(app.service.workers() as f64);
-    gauge!("relance_storage_up").set(if app.service.storage().fault().is_none() {
+    let load = app.service.load();
+    gauge!(CACHE_ENTRIES).set(load.cached as f64);
+    gauge!(QUEUE_LENGTH).set(load.waiting as f64);
+    gauge!(QUEUE_OLDEST_SECONDS).set(load.longest_wait.as_secs_f64());
+    gauge!(WORKERS).set(app.service.workers() as f64);
+    gauge!(STORAGE_UP).set(if app.service.storage().fault().is_none() {
         1.0
     } else {
         0.0
     });
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        app.metrics.render(),
+        telemetry::render(&app.metrics),
     )
 }

@@ -5,6 +5,7 @@ mod body;
 mod client;
 mod docs;
 mod health;
+mod meters;
 mod metrics;
 mod models;
 mod observe;
@@ -20,7 +21,6 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -32,6 +32,7 @@ pub use server::serve;
 
 use auth::Credentials;
 use body::Budget;
+use meters::Meters;
 
 /// What the handlers share.
 pub struct App {
@@ -43,6 +44,7 @@ pub struct App {
     timeout: Duration,
     trusted_proxies: usize,
     served_by: HeaderValue,
+    meters: Meters,
     metrics: PrometheusHandle,
 }
 
@@ -54,8 +56,8 @@ impl App {
         lifecycle: Arc<Lifecycle>,
         metrics: PrometheusHandle,
     ) -> Arc<Self> {
-        describe_metrics();
         let name = settings.instance_name();
+        let meters = Meters::new(service.model());
         Arc::new(Self {
             service,
             lifecycle,
@@ -65,6 +67,7 @@ impl App {
             timeout: Duration::from_millis(settings.limits.request_timeout_ms),
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
+            meters,
             metrics,
         })
     }
@@ -73,56 +76,4 @@ impl App {
     pub fn service(&self) -> &Service {
         &self.service
     }
-}
-
-fn describe_metrics() {
-    describe_counter!(
-        "relance_http_requests_total",
-        "HTTP requests by method, route and status"
-    );
-    describe_histogram!(
-        "relance_http_request_seconds",
-        Unit::Seconds,
-        "Time to answer a request, by route"
-    );
-    describe_histogram!(
-        "relance_stage_seconds",
-        Unit::Seconds,
-        "Time of a classification's stages on a worker"
-    );
-    describe_counter!("relance_results_total", "Results by source: model or cache");
-    describe_counter!("relance_predictions_total", "Answers by class");
-    describe_counter!(
-        "relance_abandoned_total",
-        "Pictures dropped unprocessed because their client had gone"
-    );
-    describe_histogram!(
-        "relance_journal_commit_seconds",
-        Unit::Seconds,
-        "Time of one commit of the journal"
-    );
-    describe_histogram!(
-        "relance_journal_group_records",
-        "Records in one commit of the journal"
-    );
-    describe_gauge!("relance_queue_length", "Pictures waiting for a worker");
-    describe_gauge!("relance_cache_entries", "Results in the memory cache");
-    describe_histogram!(
-        "relance_cache_shared_read_seconds",
-        Unit::Seconds,
-        "Time of one read from the shared cache, by outcome: hit, miss, unreadable or error"
-    );
-    describe_counter!(
-        "relance_cache_shared_errors_total",
-        "Commands that the shared cache failed or did not answer in time"
-    );
-    describe_counter!(
-        "relance_cache_shared_dropped_total",
-        "Results not written to the shared cache because it was away or too much was waiting"
-    );
-    describe_gauge!("relance_workers", "Worker threads");
-    describe_gauge!(
-        "relance_storage_up",
-        "1 if the last record could be written, else 0"
-    );
 }

@@ -174,8 +174,6 @@ pub(super) async fn predict(
         deadline,
     };
     let Answer { record, timings } = app.service.classify(request).await?;
-    metrics::counter!("relance_predictions_total", "class" => record.prediction.clone())
-        .increment(1);
 
     let own_headers = [
         (
@@ -218,14 +216,8 @@ fn server_timing(timings: Option<&Timings>) -> String {
         return r#"cache;desc="hit""#.into();
     };
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let stages = [
-        ("queue", timings.queue),
-        ("decode", timings.decode),
-        ("preprocess", timings.preprocess),
-        ("inference", timings.inference),
-    ];
     let mut text = String::with_capacity(96);
-    for (name, time) in stages {
+    for (name, time) in timings.stages() {
         let separator = if text.is_empty() { "" } else { ", " };
         // Writing to a string cannot fail.
         let _ = write!(text, "{separator}{name};dur={:.3}", millis(time));

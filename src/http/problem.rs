@@ -4,10 +4,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::image::ImageError;
 use crate::service::Refusal;
 use crate::storage::StorageError;
+use crate::telemetry::request;
 
 /// An error answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -26,6 +28,13 @@ pub struct Problem {
     detail: String,
     /// Same as `detail`, where clients of older services look for it.
     error: String,
+    /// Identifier of this request, which the logs tell too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Uuid>,
+    /// Trace it is part of (W3C Trace Context), if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    trace_id: Option<String>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -99,12 +108,15 @@ impl Problem {
         let detail = detail.into();
         let error = detail.clone();
         let kind = format!("urn:relance:problem:{slug}");
+        let ids = request::ids();
         Self {
             kind,
             title,
             status: status.as_u16(),
             detail,
             error,
+            request_id: ids.map(|ids| ids.request),
+            trace_id: ids.and_then(|ids| Some(ids.trace?.to_string())),
             headers: Vec::new(),
         }
     }

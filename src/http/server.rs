@@ -66,7 +66,7 @@ pub async fn serve(
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%peer, "connection ended: {error}");
+                tracing::debug!("a connection ended: {error}");
             }
         });
     }

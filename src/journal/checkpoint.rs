@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::lock;
 use crate::records;
+use crate::telemetry;
 
 /// How often it looks whether there is something to do.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -72,13 +73,18 @@ fn run(path: &Path, log: &Log, stopped: &Receiver<()>) {
         if connection.is_none() {
             connection = records::open_checkpointer(path).ok();
         }
+        let mut task = telemetry::task("checkpoint");
         // The writer says what is wrong with the disk; here it is enough to try again later.
         match connection.as_ref().map(records::checkpoint) {
             Some(Ok(pages)) => {
                 done = commits;
+                task.note("relance.pages", pages);
                 log.long.fetch_or(pages > LONG_PAGES, Ordering::Relaxed);
             }
-            Some(Err(_)) => connection = None,
+            Some(Err(error)) => {
+                task.fail(&error.to_string());
+                connection = None;
+            }
             None => {}
         }
     }

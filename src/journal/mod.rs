@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::records::{self, Record, Spool};
+use crate::telemetry::metrics::{JOURNAL_COMMIT_SECONDS, JOURNAL_GROUP_RECORDS};
 
 /// Records waiting for the writer; more wait at the sender.
 const CAPACITY: usize = 4096;
@@ -208,8 +209,8 @@ impl Writer {
         };
         let start = std::time::Instant::now();
         let outcome = write(connection).map_err(|error| records::io_error(&error));
-        metrics::histogram!("relance_journal_commit_seconds").record(start.elapsed());
-        metrics::histogram!("relance_journal_group_records").record(group.len() as f64);
+        metrics::histogram!(JOURNAL_COMMIT_SECONDS).record(start.elapsed());
+        metrics::histogram!(JOURNAL_GROUP_RECORDS).record(group.len() as f64);
         self.log.commits.fetch_add(1, Ordering::Relaxed);
         if self.log.long.swap(false, Ordering::Relaxed) {
             // Tried again after the next checkpoint if it fails.

@@ -13,6 +13,8 @@ use crate::settings::PictureSettings;
 /// Where the time of one classification went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
+    /// When it began to wait; nothing if nobody had to.
+    pub start: Option<Instant>,
     /// Waiting for a worker.
     pub queue: Duration,
     /// Decoding the picture.
@@ -21,6 +23,18 @@ pub struct Timings {
     pub preprocess: Duration,
     /// Running the model.
     pub inference: Duration,
+}
+
+impl Timings {
+    /// The stages in their order; each begins where the one before it ends.
+    pub fn stages(&self) -> [(&'static str, Duration); 4] {
+        [
+            ("queue", self.queue),
+            ("decode", self.decode),
+            ("preprocess", self.preprocess),
+            ("inference", self.inference),
+        ]
+    }
 }
 
 /// Decodes, prepares and infers; one a thread.
@@ -32,6 +46,11 @@ pub struct Classifier {
 }
 
 impl Classifier {
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// One for each session of a model.
     pub fn of(loaded: Loaded, picture: PictureSettings) -> Vec<Self> {
         let Loaded { model, sessions } = loaded;
@@ -68,6 +87,7 @@ impl Classifier {
         let start = Instant::now();
         let probabilities = self.session.infer().map_err(Refusal::Internal)?;
         let timings = Timings {
+            start: None,
             queue: Duration::ZERO,
             decode: prepared.decode,
             preprocess: prepared.preprocess,

@@ -7,6 +7,7 @@ mod classifier;
 mod entry;
 mod flight;
 mod lifecycle;
+mod predictions;
 mod queue;
 mod refusal;
 mod worker;
@@ -27,6 +28,8 @@ use crate::records::{Filter, Page, Record};
 use crate::remote::Presence;
 use crate::settings::{PictureSettings, UserIp};
 use crate::storage::{Picture, Storage};
+use crate::telemetry::metrics::RESULTS;
+use crate::telemetry::{measured, note, request, stage};
 
 pub use classifier::{Classifier, Timings};
 pub use lifecycle::{Lifecycle, Stage};
@@ -34,6 +37,7 @@ pub use refusal::Refusal;
 
 use entry::Outcome;
 use flight::{Flight, Flights};
+use predictions::Predictions;
 use queue::{Job, Queue};
 use worker::Workers;
 
@@ -95,6 +99,18 @@ pub struct Service {
     queue: Arc<Queue>,
     workers: Workers,
     storage: Arc<Storage>,
+    predictions: Predictions,
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Results in the cache.
+    pub cached: u64,
+    /// Pictures waiting for a worker.
+    pub waiting: usize,
+    /// How long the first of them has been waiting.
+    pub longest_wait: Duration,
 }
 
 impl Service {
@@ -121,6 +137,7 @@ impl Service {
         let workers = Workers::start(classifiers, &context)?;
         Ok(Self {
             config,
+            predictions: Predictions::of(&model),
             model,
             cache,
             flights,
@@ -140,9 +157,13 @@ impl Service {
         self.workers.count()
     }
 
-    /// Results in the cache and pictures waiting for a worker.
-    pub fn load(&self) -> (u64, usize) {
-        (self.cache.len(), self.queue.len())
+    /// How much there is to do.
+    pub fn load(&self) -> Load {
+        Load {
+            cached: self.cache.len(),
+            waiting: self.queue.len(),
+            longest_wait: self.queue.oldest(),
+        }
     }
 
     /// The stores that instances share, and whether they are there.
@@ -169,15 +190,19 @@ impl Service {
 
     async fn classify_unbounded(&self, request: Request) -> Result<Answer, Refusal> {
         let arrival = Instant::now();
-        let request_id = Uuid::now_v7();
+        let request_id = request::record_id();
         let format = Format::sniff(&request.picture)?;
         let key = self.key(&request.picture);
-        let (known, timings) = match self.cache.get(&key) {
-            Some(known) => (known, None),
+        let looked_up = {
+            let _stage = stage("cache");
+            self.cache.get(&key)
+        };
+        let (source, known, timings) = match looked_up {
+            Some(known) => ("memory", known, None),
             None => self.infer(key, request.picture.clone()).await?,
         };
-        metrics::counter!("relance_results_total", "source" => if timings.is_some() { "model" } else { "cache" })
-            .increment(1);
+        metrics::counter!(RESULTS, "source" => source).increment(1);
+        note("relance.source", source);
         let processing_time = arrival.elapsed();
 
         let outcome = Outcome {
@@ -194,6 +219,7 @@ impl Service {
             bytes: &request.picture,
         };
         let record = self.storage.keep(picture, record).await?;
+        self.predictions.count(&record);
         Ok(Answer { record, timings })
     }
 
@@ -268,18 +294,29 @@ impl Service {
         &self,
         key: ResultKey,
         picture: Bytes,
-    ) -> Result<(Arc<Known>, Option<Timings>), Refusal> {
+    ) -> Result<(&'static str, Arc<Known>, Option<Timings>), Refusal> {
         let (flight, leads) = self.flights.join(key);
         if leads {
             // The flight before this one may have landed since the cache was asked.
             if let Some(known) = self.cache.get(&key) {
                 self.flights.land(&flight, Ok((Arc::clone(&known), None)));
-                return Ok((known, None));
+                return Ok(("memory", known, None));
             }
             self.take_off(&flight, picture);
         }
+        let waiting = (!leads).then(|| stage("flight"));
         let (known, timings) = flight.landed().await?;
-        Ok((known, timings.filter(|_| leads)))
+        drop(waiting);
+        let Some(timings) = timings.filter(|_| leads) else {
+            return Ok((if leads { "redis" } else { "flight" }, known, None));
+        };
+        if let Some(mut start) = timings.start {
+            for (name, length) in timings.stages() {
+                measured(name, start, length);
+                start += length;
+            }
+        }
+        Ok(("model", known, Some(timings)))
     }
 
     fn take_off(&self, flight: &Arc<Flight>, picture: Bytes) {

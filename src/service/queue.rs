@@ -13,11 +13,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::flight::Flight;
+use crate::telemetry::metrics::ABANDONED;
+use crate::telemetry::request::{self, Ids};
 
 pub(super) struct Job {
     pub flight: Weak<Flight>,
     pub picture: Bytes,
     pub queued: Instant,
+    /// The request that brought it.
+    pub request: Option<Ids>,
 }
 
 impl Job {
@@ -26,6 +30,7 @@ impl Job {
             flight,
             picture,
             queued: Instant::now(),
+            request: request::ids(),
         }
     }
 
@@ -59,7 +64,7 @@ impl State {
 }
 
 fn count_abandoned(jobs: usize) {
-    metrics::counter!("relance_abandoned_total").increment(jobs as u64);
+    metrics::counter!(ABANDONED).increment(jobs as u64);
 }
 
 /// Assumed until the first picture is done.
@@ -141,6 +146,13 @@ impl Queue {
 
     pub(super) fn len(&self) -> usize {
         self.lock().jobs.len()
+    }
+
+    /// How long the first picture has been waiting.
+    pub(super) fn oldest(&self) -> Duration {
+        let state = self.lock();
+        let first = state.jobs.iter().find(|job| job.is_wanted());
+        first.map_or(Duration::ZERO, |job| job.queued.elapsed())
     }
 
     pub(super) fn close(&self) {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use metrics::{Counter, Histogram};
 use sha2::{Digest, Sha256};
 
 use super::classifier::{Classifier, Timings};
@@ -12,6 +13,8 @@ use super::queue::Queue;
 use super::refusal::Refusal;
 use crate::cache::Cache;
 use crate::classification::Known;
+use crate::telemetry::metrics::{INFERENCES, STAGE_SECONDS};
+use crate::telemetry::request;
 
 #[derive(Clone)]
 pub(super) struct Context {
@@ -31,6 +34,7 @@ impl Workers {
         let count = classifiers.len();
         let spawn = |(n, classifier): (usize, Classifier)| {
             let worker = Worker {
+                meters: Meters::new(&classifier),
                 classifier,
                 context: context.clone(),
             };
@@ -67,6 +71,7 @@ impl Workers {
 struct Worker {
     classifier: Classifier,
     context: Context,
+    meters: Meters,
 }
 
 impl Worker {
@@ -82,11 +87,13 @@ impl Worker {
             }
             let waited = job.queued.elapsed();
             let start = Instant::now();
-            let outcome = self.classifier.classify(&job.picture);
+            let classifier = &mut self.classifier;
+            let outcome = request::within(job.request, || classifier.classify(&job.picture));
             queue.took(start.elapsed());
             let outcome = outcome.map(|(classification, mut timings)| {
+                timings.start = Some(job.queued);
                 timings.queue = waited;
-                observe(&timings);
+                self.meters.count(&timings);
                 let known = Arc::new(Known {
                     digest: Sha256::digest(&job.picture).into(),
                     classification,
@@ -102,14 +109,27 @@ impl Worker {
     }
 }
 
-fn observe(timings: &Timings) {
-    let stages = [
-        ("queue", timings.queue),
-        ("decode", timings.decode),
-        ("preprocess", timings.preprocess),
-        ("inference", timings.inference),
-    ];
-    for (stage, time) in stages {
-        metrics::histogram!("relance_stage_seconds", "stage" => stage).record(time);
+/// What a worker counts.
+struct Meters {
+    inferences: Counter,
+    stages: [Histogram; 4],
+}
+
+impl Meters {
+    fn new(classifier: &Classifier) -> Self {
+        let model = classifier.model();
+        let name = format!("{}@{}", model.name, model.version);
+        let stages = Timings::default().stages();
+        Self {
+            inferences: metrics::counter!(INFERENCES, "model" => name),
+            stages: stages.map(|(stage, _)| metrics::histogram!(STAGE_SECONDS, "stage" => stage)),
+        }
+    }
+
+    fn count(&self, timings: &Timings) {
+        self.inferences.increment(1);
+        for (histogram, (_, time)) in self.stages.iter().zip(timings.stages()) {
+            histogram.record(time);
+        }
     }
 }

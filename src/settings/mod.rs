@@ -41,6 +41,9 @@ pub struct Settings {
     /// Logs and shutdown.
     #[command(flatten)]
     pub operation: Operation,
+    /// Where traces are sent.
+    #[command(flatten)]
+    pub telemetry: Telemetry,
 }
 
 /// Address settings.
@@ -337,6 +340,24 @@ pub struct Operation {
     /// What is logged, as a tracing filter (`warn`, `info,relance=debug`, …)
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub rust_log: String,
+}
+
+/// Settings of traces. Without a place to send them, none are recorded.
+#[derive(Args, Clone, Debug)]
+pub struct Telemetry {
+    /// OpenTelemetry collector that gets traces by OTLP over HTTP, such as `http://localhost:4318`
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+    /// Application Insights that gets traces: `InstrumentationKey=...;IngestionEndpoint=https://...`
+    #[arg(
+        long,
+        env = "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        hide_env_values = true
+    )]
+    pub applicationinsights_connection_string: Option<Secret>,
+    /// Part of the requests whose traces are recorded, 0 to 1, where the caller has not decided
+    #[arg(long, env = "TRACE_SAMPLE_RATIO", default_value_t = 0.1)]
+    pub trace_sample_ratio: f64,
 }
 
 /// Log line form.

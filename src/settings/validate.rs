@@ -89,6 +89,9 @@ impl Settings {
                 "at least MAX_UPLOAD_BYTES",
             ));
         }
+        if !(0.0..=1.0).contains(&self.telemetry.trace_sample_ratio) {
+            return Err(SettingsError::Range("TRACE_SAMPLE_RATIO", "from 0 to 1"));
+        }
         self.model.validate()?;
         if self.shared.azure_cosmos_endpoint.is_some() && self.shared.database_url.is_some() {
             return Err(SettingsError::OneOf(
@@ -122,6 +125,11 @@ impl Settings {
         self.model.onnxruntime.take_if(no_path);
         let no_secret = |secret: &mut Secret| secret.expose().trim().is_empty();
         self.cache.redis_url.take_if(no_secret);
+        let telemetry = &mut self.telemetry;
+        telemetry.otel_exporter_otlp_endpoint.take_if(blank);
+        telemetry
+            .applicationinsights_connection_string
+            .take_if(no_secret);
         let shared = &mut self.shared;
         for text in [
             &mut shared.azure_storage_blob_endpoint,

@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::records::{self, Filter, Page, Reader, Record, Spool};
 use crate::remote::{Failure, Presence};
 use crate::settings::SpoolFull;
+use crate::telemetry::{request, stage};
 use crate::uploads::{Blob, Uploads};
 
 pub use deletion::Deleted;
@@ -136,6 +137,7 @@ impl Storage {
                 }
             }
         }
+        let _stage = stage("journal");
         self.journal.append(record.clone()).await?;
         Ok(record)
     }
@@ -258,6 +260,7 @@ impl Storage {
     }
 
     async fn store_picture(&self, picture: &Picture<'_>) -> Result<(), StorageError> {
+        let _stage = stage("picture");
         let (digest, extension) = (*picture.digest, picture.format.extension());
         let (uploads, bytes) = (Arc::clone(&self.uploads), picture.bytes.clone());
         Ok(blocking(move || uploads.store(&digest, extension, &bytes)).await?)

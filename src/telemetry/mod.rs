@@ -1,52 +1,48 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 
-use std::io::IsTerminal;
+mod exporters;
+mod logs;
+pub mod metrics;
+mod process;
+pub mod request;
+mod throttle;
+mod traces;
 
-use anyhow::Context;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::settings::{LogFormat, Operation};
+pub use logs::init as init_logs;
+pub use metrics::init as init_metrics;
+pub use request::{measured, note, stage};
+pub use traces::{Headers, ServerSpan, Task, Traces, init as init_traces, task};
 
-/// Sends logs to standard error.
-///
-/// # Errors
-/// If the filter is malformed.
-pub fn init_logs(operation: &Operation) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&operation.rust_log).with_context(|| {
-        format!(
-            "RUST_LOG is {:?}; accepted are filters such as info,relance=debug",
-            operation.rust_log
-        )
-    })?;
-    let colours = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr);
-    match operation.log_format {
-        LogFormat::Text => logs.with_target(false).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-    Ok(())
-}
-
-/// Upper bounds of the time histograms, in seconds.
-const SECONDS: [f64; 15] = [
-    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+/// Variables of OpenTelemetry that hold beside the settings once an exporter is set.
+pub const STANDARD_VARIABLES: [&str; 17] = [
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
 ];
 
-/// Starts collecting metrics.
-///
-/// # Errors
-/// If another recorder is installed.
-pub fn init_metrics() -> anyhow::Result<PrometheusHandle> {
-    let groups = [
-        1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
-    ];
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Suffix("_records".into()), &groups)?
-        .install_recorder()?;
-    Ok(handle)
+/// All metrics in Prometheus' text format.
+pub fn render(metrics: &PrometheusHandle) -> String {
+    let mut text = metrics.render();
+    text.push_str(&process::render());
+    text
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args, Command};
 use relance::settings::Settings;
+use relance::telemetry::STANDARD_VARIABLES;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -178,6 +179,7 @@ fn the_settings_table_is_that_of_the_program() {
 fn settings_that_are_named_exist() {
     let mut known: BTreeSet<String> = settings().get_arguments().map(variable).collect();
     known.extend(OTHER_VARIABLES.map(str::to_owned));
+    known.extend(STANDARD_VARIABLES.map(str::to_owned));
     let makefile = fs::read_to_string(repo().join("Makefile")).unwrap();
     let of_make = |line: &str| Some(line.split_once(" ?=")?.0.rsplit(' ').next()?.to_owned());
     known.extend(makefile.lines().filter_map(of_make));

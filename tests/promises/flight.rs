@@ -13,7 +13,8 @@ use crate::support::{App, Setup, eventually, json, picture, unique};
 
 const INFERENCES: &str = r#"relance_stage_seconds_count{stage="inference"}"#;
 const FROM_MODEL: &str = r#"relance_results_total{source="model"}"#;
-const FROM_CACHE: &str = r#"relance_results_total{source="cache"}"#;
+const FROM_MEMORY: &str = r#"relance_results_total{source="memory"}"#;
+const FROM_FLIGHT: &str = r#"relance_results_total{source="flight"}"#;
 const ABANDONED: &str = "relance_abandoned_total";
 const QUEUED: &str = "relance_queue_length";
 
@@ -75,7 +76,10 @@ async fn a_thousand_posts_of_one_picture_are_one_inference() {
     }
     assert_eq!(app.metric(INFERENCES).await, 1);
     assert_eq!(
-        (app.metric(FROM_MODEL).await, app.metric(FROM_CACHE).await),
+        (
+            app.metric(FROM_MODEL).await,
+            app.metric(FROM_MEMORY).await + app.metric(FROM_FLIGHT).await
+        ),
         (1, 999)
     );
     let listed = json(app.get("/requests?limit=500")).await.1;

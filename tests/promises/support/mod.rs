@@ -6,9 +6,11 @@ pub mod container;
 pub mod identity;
 pub mod load;
 pub mod postgres;
+pub mod prometheus;
 pub mod proxy;
 pub mod record_store;
 pub mod redis;
+pub mod sink;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -164,7 +166,7 @@ impl Setup {
         std::thread::spawn(move || {
             while let Some(Ok(line)) = lines.next() {
                 if let Some((_, rest)) = line.split_once("ready on ") {
-                    let _ = sender.send(rest.split_whitespace().next().unwrap().to_owned());
+                    let _ = sender.send(rest.split([' ', '"']).next().unwrap().to_owned());
                 }
                 let mut log = written.lock().unwrap();
                 log.push_str(&line);
