@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::records::{self, Filter, Page, Reader, Record, Spool};
 use crate::remote::{Failure, Presence};
 use crate::settings::SpoolFull;
+use crate::telemetry::metrics::PICTURES_SHED;
 use crate::telemetry::{request, stage};
 use crate::uploads::{Blob, Uploads};
 
@@ -132,7 +133,7 @@ impl Storage {
             match self.limits.spool_full {
                 SpoolFull::Refuse => return Err(StorageError::SpoolFull(self.waiting_bytes())),
                 SpoolFull::ShedPictures => {
-                    metrics::counter!("relance_pictures_shed_total").increment(1);
+                    metrics::counter!(PICTURES_SHED).increment(1);
                     record.image_ref = None;
                 }
             }

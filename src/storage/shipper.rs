@@ -16,6 +16,11 @@ use super::{Storage, blocking};
 use crate::image::Format;
 use crate::records::{Record, Spool};
 use crate::remote::{Failure, FailureKind};
+use crate::telemetry::metrics::{
+    BACKLOG_AGE_SECONDS, BACKLOG_BYTES, BACKLOG_RECORDS, SHIP_FAILURES, SHIPPED_PICTURES,
+    SHIPPED_RECORDS,
+};
+use crate::telemetry::task;
 use crate::uploads::About;
 
 /// Records in one batch.
@@ -97,7 +102,12 @@ impl Shipper {
             self.count_again().await;
             return Ok(false);
         }
+        let mut span = task("ship");
+        span.note("relance.records", batch.len() as u64);
         let outcome = self.ship(batch).await;
+        if let Some(failure) = &outcome.failure {
+            span.fail(&failure.message);
+        }
         let arrived = !outcome.done.is_empty();
         if let Err(error) = self.remove(outcome.done, outcome.pictures).await {
             // It will be shipped again, which changes nothing there.
@@ -158,7 +168,7 @@ impl Shipper {
         }
         outcome.pictures.retain(|name| pictures.contains_key(name));
         let shipped = outcome.done.len() as u64;
-        metrics::counter!("relance_shipped_records_total").increment(shipped);
+        metrics::counter!(SHIPPED_RECORDS).increment(shipped);
         outcome
     }
 
@@ -201,7 +211,7 @@ impl Shipper {
                 // Not here: it was shipped with an earlier record.
                 Ok(false) => {}
                 Ok(true) => {
-                    metrics::counter!("relance_shipped_pictures_total").increment(1);
+                    metrics::counter!(SHIPPED_PICTURES).increment(1);
                     arrived.insert(name, true);
                 }
                 Err(failure) => {
@@ -214,7 +224,7 @@ impl Shipper {
     }
 
     fn failed(&mut self, outcome: &mut Outcome, record: &Record, failure: Failure) {
-        metrics::counter!("relance_ship_failures_total").increment(1);
+        metrics::counter!(SHIP_FAILURES).increment(1);
         if failure.kind == FailureKind::Rejected {
             tracing::error!(request_id = %record.request_id, "will not be taken, and stays here: {failure}");
             if self.aside.len() < MAX_ASIDE {
@@ -257,9 +267,9 @@ impl Shipper {
         let age = batch.first().map_or(0.0, |oldest| {
             now.duration_since(oldest.timestamp).as_secs_f64()
         });
-        metrics::gauge!("relance_backlog_age_seconds").set(age.max(0.0));
-        metrics::gauge!("relance_backlog_records").set(self.storage.waiting() as f64);
-        metrics::gauge!("relance_backlog_bytes").set(self.storage.waiting_bytes() as f64);
+        metrics::gauge!(BACKLOG_AGE_SECONDS).set(age.max(0.0));
+        metrics::gauge!(BACKLOG_RECORDS).set(self.storage.waiting() as f64);
+        metrics::gauge!(BACKLOG_BYTES).set(self.storage.waiting_bytes() as f64);
     }
 }
 

@@ -49,6 +49,21 @@ metrics! {
     STORAGE_UP = gauge "relance_storage_up", "1 if the last record and picture could be written, else 0";
     DEPENDENCY_UP = gauge "relance_dependency_up",
         "1 if a store or collector elsewhere answered the last time it was used, else 0";
+    BACKLOG_RECORDS = gauge "relance_backlog_records", "Records that wait for a shared store";
+    BACKLOG_BYTES = gauge "relance_backlog_bytes", "Bytes of records and pictures that wait for a shared store, about";
+    BACKLOG_AGE_SECONDS = gauge "relance_backlog_age_seconds",
+        "How long the oldest record has been waiting for a shared store; 0 if none is";
+    SHIPPED_RECORDS = counter "relance_shipped_records_total", "Records that reached the shared stores, or whose pictures did";
+    SHIPPED_PICTURES = counter "relance_shipped_pictures_total", "Pictures that reached the shared store";
+    SHIP_FAILURES = counter "relance_ship_failures_total", "Records and pictures that a shared store did not take";
+    PICTURES_SHED = counter "relance_pictures_shed_total",
+        "Pictures not kept because too much was waiting for the shared stores";
+    CACHE_SHARED_READ_SECONDS = histogram "relance_cache_shared_read_seconds",
+        "Time of one read from the shared cache, by outcome: hit, miss, unreadable or error";
+    CACHE_SHARED_ERRORS = counter "relance_cache_shared_errors_total",
+        "Commands that the shared cache failed or did not answer in time";
+    CACHE_SHARED_DROPPED = counter "relance_cache_shared_dropped_total",
+        "Results not written to the shared cache because it was away or too much was waiting";
     CACHE_ENTRIES = gauge "relance_cache_entries", "Results in the memory cache";
     WORKERS = gauge "relance_workers", "Worker threads";
     BUILD_INFO = gauge "relance_build_info", "Always 1; version, model, provider and precision are labels";

@@ -14,6 +14,7 @@ use tokio::time::error::Elapsed;
 
 use super::breaker::{Backoff, Breaker};
 use super::login::{Login, Pass};
+use crate::telemetry::metrics::CACHE_SHARED_ERRORS;
 use crate::remote::{Failure, FailureKind, Presence};
 
 /// The longest wait for the answer to a read.
@@ -85,7 +86,7 @@ impl Live {
             _ => self.breaker.succeeded(),
         }
         if outcome.is_err() {
-            metrics::counter!("relance_cache_shared_errors_total").increment(1);
+            metrics::counter!(CACHE_SHARED_ERRORS).increment(1);
         }
         outcome
     }

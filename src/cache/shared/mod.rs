@@ -18,6 +18,7 @@ use redis::Cmd;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::telemetry::metrics::CACHE_SHARED_READ_SECONDS;
 use crate::classification::{Known, ResultKey};
 use crate::remote::Presence;
 use crate::settings::Secret;
@@ -119,7 +120,7 @@ impl Shared {
             },
             Err(_) => ("error", None),
         };
-        metrics::histogram!("relance_cache_shared_read_seconds", "outcome" => outcome)
+        metrics::histogram!(CACHE_SHARED_READ_SECONDS, "outcome" => outcome)
             .record(start.elapsed());
         known
     }

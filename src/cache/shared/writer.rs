@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::link::{Live, expiring};
 use super::{keys::Keys, value};
+use crate::telemetry::metrics::CACHE_SHARED_DROPPED;
 use crate::classification::{Known, ResultKey};
 
 /// Writes that may wait; more are dropped.
@@ -38,7 +39,7 @@ pub(super) struct Writer {
 }
 
 pub(super) fn count_dropped(writes: usize) {
-    metrics::counter!("relance_cache_shared_dropped_total").increment(writes as u64);
+    metrics::counter!(CACHE_SHARED_DROPPED).increment(writes as u64);
 }
 
 impl Writer {
