@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use reqwest::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
 use relance::remote::{Failure, FailureKind, State};
 use relance::uploads::blob::Blob;
 
@@ -18,7 +22,7 @@ const BOUND: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_millis(1500);
 
 struct Scene {
-    _azurite: Azurite,
+    azurite: Azurite,
     proxy: Proxy,
     blob: Blob,
     picture: Bytes,
@@ -33,7 +37,7 @@ async fn scene(length: usize) -> Scene {
     let blob = open(&format!("{}/{ACCOUNT}", proxy.url()), KEY, "uploads");
     let picture = bytes(length, 1);
     let scene = Scene {
-        _azurite: azurite,
+        azurite,
         proxy,
         blob,
         reference: reference(&picture),
@@ -201,4 +205,48 @@ async fn what_the_store_answers_says_what_can_be_done() {
     }
     scene.proxy.set(Mode::Pass);
     scene.works().await;
+}
+
+/// Passes one request on to `server` with its last byte changed, and the answer back.
+async fn damage_one(listener: TcpListener, server: String) {
+    let mut client = listener.accept().await.unwrap().0;
+    let (mut request, mut piece) = (Vec::new(), vec![0; 65_536]);
+    let length = loop {
+        let n = client.read(&mut piece).await.unwrap();
+        request.extend_from_slice(&piece[..n]);
+        let Some(head) = request.windows(4).position(|w| w == b"\r\n\r\n") else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
+        let (_, rest) = text.split_once("content-length: ").unwrap();
+        let length: usize = rest.lines().next().unwrap().parse().unwrap();
+        break head + 4 + length;
+    };
+    while request.len() < length {
+        let n = client.read(&mut piece).await.unwrap();
+        request.extend_from_slice(&piece[..n]);
+    }
+    *request.last_mut().unwrap() ^= 1;
+    let mut upstream = TcpStream::connect(server).await.unwrap();
+    upstream.write_all(&request).await.unwrap();
+    let _ = tokio::io::copy(&mut upstream, &mut client).await;
+}
+
+#[tokio::test]
+async fn a_picture_that_is_damaged_on_its_way_is_not_kept() {
+    let scene = scene(50_000).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = scene.azurite.address.to_string();
+    let damage = tokio::spawn(damage_one(listener, server));
+    let blob = open(&format!("http://{address}/{ACCOUNT}"), KEY, "uploads");
+    let picture = bytes(50_000, 2);
+    let reference = reference(&picture);
+    let put = blob.put(&reference, &about("a.jpg"), picture).await;
+    damage.abort();
+    let failure = put.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unavailable);
+    assert!(failure.message.contains("400 Md5Mismatch"), "{failure}");
+    let kept = scene.azurite.read(&format!("uploads/{reference}")).await;
+    assert_eq!(kept.status(), StatusCode::NOT_FOUND);
 }

@@ -19,7 +19,10 @@ const PROBE: &str = "RELANCE_TEST_PROBE";
 
 /// Stores a picture as soon as it can, reads and removes it, and says how each call went.
 async fn probe(endpoint: &str) {
-    let blob = Blob::new(&settings(&["--azure-storage-blob-endpoint", endpoint])).unwrap();
+    let blob = match Blob::new(&settings(&["--azure-storage-blob-endpoint", endpoint])) {
+        Ok(blob) => blob,
+        Err(error) => return println!("settings: {error}"),
+    };
     let picture = bytes(50_000, 1);
     let reference = reference(&picture);
     let end = Instant::now() + PATIENCE;
@@ -177,6 +180,28 @@ async fn a_store_with_a_certificate_of_nobody_is_not_spoken_to() {
     println!("{said}");
     assert!(
         said.contains("Unavailable") && said.contains("certificate"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_environment_without_what_is_needed_is_named_at_the_start() {
+    let start = |environment: &[(&str, &str)]| {
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        Probe::start("https://relance.blob.core.windows.net", &environment).says("settings: ")
+    };
+    let nowhere = "/nonexistent";
+    let said = start(&[("SSL_CERT_FILE", nowhere), ("SSL_CERT_DIR", nowhere)]);
+    assert!(
+        said.contains("certificates") && said.contains("SSL_CERT_FILE"),
+        "{said}"
+    );
+    let said = start(&[("AZURE_CREDENTIAL", "workload-identity")]);
+    assert!(
+        said.contains("AZURE_CREDENTIAL") && said.contains("tenant ID"),
         "{said}"
     );
 }

@@ -67,10 +67,11 @@ fn code(error: &Error) -> Option<&str> {
 fn answered(status: u16, code: &str, headers: Option<&Headers>) -> Failure {
     let retry_after = headers.and_then(retry_after);
     let kind = match (status, code) {
-        // These are about the container or the account, not about the picture.
+        // These are about the container, the account or the version of the service, not about the picture.
         (_, code) if code.starts_with("Container") || code.starts_with("Account") => {
             FailureKind::Denied
         }
+        (400, "InvalidHeaderValue" | "UnsupportedHeader") => FailureKind::Denied,
         (400, "Md5Mismatch") => FailureKind::Unavailable,
         (400, "InvalidAuthenticationInfo") | (401 | 403 | 404 | 407, _) => FailureKind::Denied,
         (429, _) | (503, "ServerBusy") => FailureKind::Throttled,
@@ -87,6 +88,7 @@ fn answered(status: u16, code: &str, headers: Option<&Headers>) -> Failure {
         "AuthorizationPermissionMismatch" => {
             ": the identity needs the role Storage Blob Data Contributor on the container"
         }
+        "InvalidHeaderValue" => ": Azurite older than 3.37 needs --skipApiVersionCheck",
         _ => "",
     };
     let mut failure = Failure::new(
@@ -106,8 +108,8 @@ fn retry_after(headers: &Headers) -> Option<Duration> {
     time.try_into().ok()
 }
 
-// The first text of the credential itself: it says what is missing.
-fn credential_text(error: &Error) -> String {
+/// The text of a credential's error itself: it says what is missing. Around it is what the request says.
+pub(super) fn credential_text(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

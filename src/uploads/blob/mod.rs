@@ -11,6 +11,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
+use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
 use azure_core::http::{
     AsyncResponseBody, ClientMethodOptions, ClientOptions, Context, RetryOptions,
@@ -48,7 +49,7 @@ const LONGEST_NAME: usize = 1024;
 /// What a metadata value may hold as it is. Spaces at its ends would not survive.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// A container of pictures. No call takes longer than 5 s and what its bytes take at 256 KiB/s; none is repeated.
+/// A container of pictures. No call takes longer than 10 s and what its bytes take at 256 KiB/s; none is repeated.
 pub struct Blob {
     endpoint: Endpoint,
     container: BlobContainerClient,
@@ -84,8 +85,10 @@ pub enum BlobError {
         "no credential for AZURE_STORAGE_BLOB_ENDPOINT (AZURE_CREDENTIAL chooses another): {0}"
     )]
     Credential(String),
-    /// No HTTPS.
-    #[error("cannot talk to AZURE_STORAGE_BLOB_ENDPOINT: {0}")]
+    /// No certificates to trust.
+    #[error(
+        "cannot talk to AZURE_STORAGE_BLOB_ENDPOINT: {0} (the package ca-certificates has them, or a file that SSL_CERT_FILE names)"
+    )]
     Client(String),
 }
 
@@ -113,8 +116,8 @@ impl Blob {
             return Err(BlobError::Plain);
         } else {
             let inner = crate::azure::credential(settings)
-                .map_err(|error| BlobError::Credential(failure::cause(&error)))?;
-            Some(Patient::new(inner))
+                .map_err(|error| BlobError::Credential(failure::credential_text(&error)))?;
+            Some(Arc::new(Patient(inner)) as Arc<dyn TokenCredential>)
         };
 
         let client = |error| BlobError::Client(failure::cause(&error));

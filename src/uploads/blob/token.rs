@@ -12,14 +12,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 
 /// A credential that gives up in time. Those of the SDK go on asking for longer than anyone waits.
 #[derive(Debug)]
-pub(super) struct Patient(Arc<dyn TokenCredential>);
-
-impl Patient {
-    /// Around `credential`.
-    pub fn new(credential: Arc<dyn TokenCredential>) -> Arc<dyn TokenCredential> {
-        Arc::new(Self(credential))
-    }
-}
+pub(super) struct Patient(pub Arc<dyn TokenCredential>);
 
 #[async_trait]
 impl TokenCredential for Patient {
