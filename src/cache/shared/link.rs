@@ -171,13 +171,23 @@ impl Keeper {
             connection,
             breaker: Breaker::default(),
         };
-        let mut probe = redis::pipe();
-        probe.get(self.probe_key);
-        probe.set_options(self.probe_key, "", expiring(Duration::from_secs(60)));
-        match live.tell(&probe, READ_LIMIT).await {
+        match self.probe(&live).await {
             Err(failure) if failure.kind != FailureKind::Rejected => Err(failure),
             _ => Ok((live, pass)),
         }
+    }
+
+    async fn probe(&self, live: &Live) -> Result<(), Failure> {
+        self.read_probe(live).await?;
+        let ttl = expiring(Duration::from_secs(60));
+        live.ask(&Cmd::set_options(self.probe_key, "", ttl), READ_LIMIT)
+            .await
+    }
+
+    async fn read_probe(&self, live: &Live) -> Result<(), Failure> {
+        live.ask::<Option<Vec<u8>>>(&Cmd::get(self.probe_key), READ_LIMIT)
+            .await
+            .map(drop)
     }
 
     /// Looks after a connection until it is no longer good; why it is not.
@@ -193,9 +203,8 @@ impl Keeper {
     async fn beat(&self, live: &Live) -> Infallible {
         loop {
             tokio::time::sleep(HEARTBEAT).await;
-            let _ = live
-                .ask::<Option<Vec<u8>>>(&Cmd::get(self.probe_key), READ_LIMIT)
-                .await;
+            // The breaker has taken note.
+            let _ = self.read_probe(live).await;
         }
     }
 

@@ -10,6 +10,8 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::redis::{Redis, free_port};
 use crate::support::{App, Setup, picture, unique};
 
+const DROPPED: &str = "relance_cache_shared_dropped_total";
+
 /// Numbers of pictures that no instance has seen.
 static FRESH: AtomicU64 = AtomicU64::new(1_000_000);
 
@@ -47,6 +49,7 @@ async fn dead_at_the_start_it_is_used_once_it_is_there() {
     load(&app, 20).await;
     away(&app).await;
     assert_eq!(app.metric(ERRORS).await, 0, "nobody waited for it");
+    assert_eq!(app.metric(DROPPED).await, 20);
     redis.run();
     recovers(&app, RECOVERY).await;
 }
@@ -115,15 +118,12 @@ async fn fails(mode: Mode) {
         );
         proxy.set(Mode::Pass);
         recovers(&app, RECOVERY + Duration::from_secs(5)).await;
-        let bound = healthy.mul_f64(1.2);
-        if failing <= bound + Duration::from_millis(50)
-            && without <= bound + Duration::from_millis(5)
-        {
+        if failing <= healthy.mul_f64(1.2) + Duration::from_millis(50) {
             return;
         }
-        slow.push([healthy, failing, without]);
+        slow.push([healthy, failing]);
     }
-    panic!("{mode:?}: p99 before, as it fails and after: {slow:?}");
+    panic!("{mode:?}: p99 before and as it fails: {slow:?}");
 }
 
 #[tokio::test]

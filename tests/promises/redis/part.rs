@@ -9,6 +9,7 @@ use relance::image::{Format, PictureInfo};
 use relance::remote::State;
 
 use crate::support::eventually;
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::redis::{Redis, free_port};
 
 fn cache(url: &str) -> Cache {
@@ -33,10 +34,12 @@ async fn there(cache: &Cache) {
     assert_eq!(cache.presence().unwrap().state(), State::Up);
 }
 
-fn key(n: u8) -> ResultKey {
+fn key(n: u32) -> ResultKey {
+    let mut picture = [0; 32];
+    picture[..4].copy_from_slice(&n.to_be_bytes());
     ResultKey {
         model: [1; 32],
-        picture: [n; 32],
+        picture,
     }
 }
 
@@ -126,13 +129,47 @@ async fn reads_at_the_same_time_share_one_connection() {
     cache.insert(key(1), known(1));
     eventually("it is written", async || redis.results().len() == 1).await;
     let start = Instant::now();
-    let reads = (0..2000).map(|n| {
+    let reads = (0..500).map(|n| {
         let cache = &cache;
-        async move { cache.get_shared(&key((n % 2) as u8)).await.is_some() }
+        async move { cache.get_shared(&key(n % 2)).await.is_some() }
     });
     let found = futures_util::future::join_all(reads).await;
-    println!("2000 reads at once: {:?}", start.elapsed());
-    assert_eq!(found.iter().filter(|found| **found).count(), 1000);
+    println!("500 reads at once: {:?}", start.elapsed());
+    assert_eq!(found.iter().filter(|found| **found).count(), 250);
+    const TIMES: u32 = 1000;
+    let start = Instant::now();
+    for _ in 0..TIMES {
+        assert!(cache.get_shared(&key(1)).await.is_some());
+    }
+    println!(
+        "one read after the other: {:?} each",
+        start.elapsed() / TIMES
+    );
     let clients: String = redis.run_command("CLIENT LIST");
     assert_eq!(clients.lines().count(), 2, "one of them asks for this list");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_in_time_is_dropped_and_nobody_waits() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.address(), Mode::Pass);
+    let cache = connected(&format!("redis://{}", proxy.address)).await;
+    proxy.set(Mode::Stall);
+    // Lets the writer begin to wait.
+    cache.insert(key(0), known(0));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    for n in 1..=20_000 {
+        cache.insert(key(n), known(0));
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    proxy.set(Mode::Pass);
+    eventually("what was kept is written", async || {
+        redis.results().len() > 1000
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let kept = redis.results().len();
+    assert!(kept <= 1024 + 1, "{kept} were kept");
 }
