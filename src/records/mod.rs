@@ -1,5 +1,6 @@
 //! The record of every answered request.
 
+pub mod cosmos;
 mod sqlite;
 
 use jiff::Timestamp;

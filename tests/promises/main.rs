@@ -3,6 +3,7 @@
 
 mod access;
 mod classify;
+mod cosmos;
 mod docs;
 mod durability;
 mod flight;

@@ -1,6 +1,8 @@
 //! Starts the real program on a free port and a folder of its own.
 
+pub mod cosmos;
 pub mod proxy;
+pub mod record_store;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
