@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 
 /// Rest after a failed attempt, doubled after every further one.
-const FIRST_REST: Duration = Duration::from_millis(250);
+const FIRST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// The container of all records, connected to when needed.
@@ -146,9 +146,8 @@ impl Attempts {
     fn resting(&self) -> Option<Failure> {
         let (when, failure) = self.last.as_ref()?;
         let doubled = FIRST_REST.saturating_mul(1 << self.failed.saturating_sub(1).min(10));
-        let rest = doubled
-            .min(LONGEST_REST)
-            .max(failure.retry_after.unwrap_or_default());
+        let asked = failure.retry_after.unwrap_or_default();
+        let rest = doubled.max(asked).min(LONGEST_REST);
         let left = rest.checked_sub(when.elapsed())?;
         let mut failure = failure.clone();
         failure.retry_after = Some(left);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::options::QueryOptions;
 use azure_data_cosmos::{FeedScope, Query};
+use futures_util::stream::FuturesOrdered;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -63,13 +64,16 @@ impl Cosmos {
     /// that are not on their way yet fail like it.
     pub async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
         let stop = OnceLock::new();
-        let upserts = records
-            .iter()
-            .map(|record| self.upsert_unless(&stop, record));
-        futures_util::stream::iter(upserts)
-            .buffered(CONCURRENCY)
-            .collect()
-            .await
+        let mut outcomes = Vec::with_capacity(records.len());
+        let mut running = FuturesOrdered::new();
+        for record in records {
+            if running.len() >= CONCURRENCY {
+                outcomes.extend(running.next().await);
+            }
+            running.push_back(self.upsert_unless(&stop, record));
+        }
+        outcomes.extend(running.collect::<Vec<_>>().await);
+        outcomes
     }
 
     async fn upsert_unless(

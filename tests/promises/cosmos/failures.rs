@@ -205,6 +205,19 @@ async fn a_container_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn a_container_that_is_made_anew_is_found() {
+    let emulator = Emulator::start().await;
+    let cosmos = cosmos(&emulator.url);
+    comes_back(&cosmos, "before").await;
+    emulator.delete_container().await;
+    for outcome in cosmos.upsert(&records(50)).await {
+        check(&outcome.unwrap_err(), FailureKind::Denied, "deleted");
+    }
+    emulator.create_container(&container(), None).await;
+    comes_back(&cosmos, "made anew").await;
+}
+
+#[tokio::test]
 async fn a_container_with_another_partition_key_is_not_used() {
     let emulator = Emulator::empty();
     let mut other = container();

@@ -86,6 +86,22 @@ impl Emulator {
         assert_eq!(created, 201);
     }
 
+    /// Removes the container with all that is in it.
+    pub async fn delete_container(&self) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}/dbs/relance/colls/requests", self.url);
+        assert_eq!(client.delete(url).send().await.unwrap().status(), 204);
+    }
+
+    /// All items as they are stored.
+    pub async fn items(&self) -> Vec<Value> {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}/dbs/relance/colls/requests/docs", self.url);
+        let feed = client.get(url).header("x-ms-max-item-count", "-1");
+        let feed: Value = feed.send().await.unwrap().json().await.unwrap();
+        feed["Documents"].as_array().unwrap().clone()
+    }
+
     /// `host:port`.
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
