@@ -8,6 +8,9 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
 
+# Apart from the product: it has the test features of Microsoft's driver.
+COSMOS_EMULATOR := --manifest-path tests/cosmos-emulator/Cargo.toml --target-dir target/cosmos-emulator
+
 run: onnxruntime ## Build and serve on http://127.0.0.1:5000
 	cargo run --release --locked -- serve
 
@@ -15,6 +18,7 @@ build: tools ## Build target/release/relance
 	cargo build --release --locked
 
 test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
+	cargo build --release --locked $(COSMOS_EMULATOR)
 	cargo test --release --locked --no-fail-fast
 	.venv/bin/python -m pytest models/training tests -q -rs
 
@@ -23,7 +27,9 @@ test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 # network and are checked where that can be reached: cargo deny check advisories.
 lint: tools rust-tools ## Check formatting, code, licences and dependencies
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/cosmos-emulator/Cargo.toml
 	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release --locked $(COSMOS_EMULATOR) -- -D warnings
 	cargo deny --locked check licenses bans sources
 	cargo machete
 

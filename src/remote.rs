@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use crate::telemetry::metrics::DEPENDENCY_UP;
 
-use crate::telemetry::metrics::DEPENDENCY_UP;
-
 /// Why a store elsewhere did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -1,8 +1,9 @@
 //! The record of every answered request.
 
-mod remote;
 mod bounds;
+pub mod cosmos;
 mod postgres;
+mod remote;
 mod sqlite;
 
 use jiff::Timestamp;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use remote::Remote;
+pub use cosmos::Cosmos;
 pub use postgres::{Postgres, PostgresError};
+pub use remote::Remote;
 pub use sqlite::{
     Reader, Spool, checkpoint, count_waiting, fill_outbox, forget, insert, io_error,
     open_checkpointer, open_writer, restart_log, shipped,

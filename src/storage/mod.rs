@@ -288,7 +288,8 @@ async fn within<T>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
+    let ids = request::ids();
+    tokio::task::spawn_blocking(move || request::within(ids, work))
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -29,8 +29,8 @@ impl RecordStore for Postgres {
     async fn delete(&self, request_id: Uuid) -> Result<bool, Failure> {
         Postgres::delete(self, request_id).await
     }
-    async fn refers_to(&self, image_sha256: &str) -> Result<bool, Failure> {
-        Postgres::refers_to(self, image_sha256).await
+    async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
+        Postgres::refers_to(self, image_sha256, except).await
     }
 }
 
@@ -50,11 +50,13 @@ async fn does_what_every_store_of_records_must() {
         server.create_database(name).await;
         records_in(server.address(), name)
     };
-    suite::a_record_comes_back_whole(&store("a").await).await;
-    suite::upsert_twice_is_once(&store("b").await).await;
+    suite::records_come_back_whole(&store("a").await).await;
+    suite::upserts_replace(&store("b").await).await;
     suite::pages_follow_each_other(&store("c").await).await;
     suite::filters_combine(&store("d").await).await;
-    suite::delete_and_refers_to(&store("e").await).await;
+    suite::bounds_are_exact(&store("i").await).await;
+    suite::deleted_records_are_gone(&store("e").await).await;
+    suite::pictures_are_referred_to(&store("j").await).await;
     suite::a_rejected_record_sinks_alone(&store("f").await, |r| r.image_name = "a\0b".into()).await;
     // Such a class fits its column and not the index.
     let too_long = |r: &mut Record| {
@@ -76,7 +78,7 @@ async fn asking_for_what_cannot_be_there_finds_nothing() {
         ..Filter::default()
     };
     assert!(records.list(&filter).await.unwrap().records.is_empty());
-    assert_eq!(records.refers_to("no digest").await, Ok(false));
+    assert_eq!(records.refers_to("no digest", Uuid::nil()).await, Ok(false));
     let everything = Filter {
         limit: usize::MAX,
         from: Some(Timestamp::MIN),

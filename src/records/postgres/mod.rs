@@ -156,16 +156,20 @@ impl Postgres {
         Ok(!rows.is_empty())
     }
 
-    /// Whether there is a record of the picture with this SHA-256, given in hexadecimal.
+    /// Whether a record other than `except` has the picture with this SHA-256, given in hexadecimal.
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn refers_to(&self, image_sha256: &str) -> Result<bool, Failure> {
+    pub async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
         let Ok(digest) = hex::decode(image_sha256) else {
             return Ok(false);
         };
         let rows = self
-            .call(READ, queries::REFERS_TO, &[(&digest, Type::BYTEA)])
+            .call(
+                READ,
+                queries::REFERS_TO,
+                &[(&digest, Type::BYTEA), (&except, Type::UUID)],
+            )
             .await?;
         Ok(!rows.is_empty())
     }

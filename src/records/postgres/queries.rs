@@ -28,7 +28,7 @@ LIMIT $6";
 
 pub const DELETE: &str = "DELETE FROM relance_requests WHERE request_id = $1 RETURNING 1";
 
-pub const REFERS_TO: &str = "SELECT 1 FROM relance_requests WHERE image_sha256 = $1 LIMIT 1";
+pub const REFERS_TO: &str = "SELECT 1 FROM relance_requests WHERE image_sha256 = $1 AND request_id <> $2 LIMIT 1";
 
 // Rows that another instance is removing are left to it.
 pub const EXPIRE: &str = "
@@ -91,7 +91,7 @@ impl<'a> Columns<'a> {
         self.image_name.push(&record.image_name);
         self.image_format.push(&record.image_format);
         self.image_sha256.push(sha256);
-        self.image_ref.push(Some(&record.image_ref));
+        self.image_ref.push(record.image_ref.as_deref());
         self.model.push(&record.model.name);
         self.model_version.push(&record.model.version);
         self.instance.push(&record.instance);
@@ -190,9 +190,7 @@ fn read(row: &Row) -> Result<Record, tokio_postgres::Error> {
             version: row.try_get("model_version")?,
         },
         image_sha256: hex::encode(row.try_get::<_, &[u8]>("image_sha256")?),
-        image_ref: row
-            .try_get::<_, Option<String>>("image_ref")?
-            .unwrap_or_default(),
+        image_ref: row.try_get("image_ref")?,
         image_format: row.try_get("image_format")?,
         image_width: row.try_get::<_, i32>("image_width")?.unsigned_abs(),
         image_height: row.try_get::<_, i32>("image_height")?.unsigned_abs(),

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod azurite;
 pub mod container;
+pub mod cosmos;
 pub mod identity;
 pub mod load;
 pub mod postgres;

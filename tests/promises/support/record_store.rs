@@ -1,243 +1,424 @@
-//! What every shared store of records must do, whichever it is.
+//! What every store of records must do, whatever it is made of.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use relance::records::{ClassScore, Filter, ModelName, Page, Record};
 use relance::remote::{Failure, FailureKind};
 use uuid::Uuid;
 
-/// A store of records, empty at first.
+/// A store that is asked the same questions as the others.
 pub trait RecordStore {
     async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>>;
     async fn get(&self, request_id: Uuid) -> Result<Option<Record>, Failure>;
     async fn list(&self, filter: &Filter) -> Result<Page, Failure>;
     async fn delete(&self, request_id: Uuid) -> Result<bool, Failure>;
-    async fn refers_to(&self, image_sha256: &str) -> Result<bool, Failure>;
+    async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure>;
 }
 
-/// 2026-03-01T00:00:00Z.
-pub const START: i64 = 1_772_323_200_000;
+/// When the first record was made, in milliseconds.
+pub const START: i64 = 1_700_000_000_000;
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
 
-const CLASSES: [&str; 4] = ["aberta", "fechada", "çà 漢字 🍾", "O'Neill; \"x\" %_\\"];
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap()
+}
 
-/// The `n`th record. Records come in bursts: several within a millisecond, then seconds, hours or days of nothing.
+/// The time of the `n`th record: four in one millisecond, seven minutes between those, a day after every fifty.
+fn millis(n: u64) -> i64 {
+    let n = i64::try_from(n).unwrap();
+    START + n / 4 * 7 * MINUTE + n / 50 * DAY
+}
+
+/// Identifiers rise with `n` in their times; within a millisecond they are in no order.
+fn id(n: u64) -> Uuid {
+    let random: [u8; 10] = blake3::hash(&n.to_le_bytes()).as_bytes()[..10]
+        .try_into()
+        .unwrap();
+    uuid::Builder::from_unix_timestamp_millis(millis(n).try_into().unwrap(), &random).into_uuid()
+}
+
+/// The `n`th record.
 pub fn record(n: u64) -> Record {
-    let (burst, place) = (n / 7, n % 7);
-    let pauses = [0, 1, 61_000, 3_600_000, 86_400_000, 1_000, 40 * 3_600_000];
-    let week: i64 = pauses.iter().sum();
-    let so_far: i64 = pauses[..=(burst % 7) as usize].iter().sum();
-    let millis = START + week * (burst / 7) as i64 + so_far;
-    let class = CLASSES[(n * n % 5 % 4) as usize];
-    let confidence = [0.25, 0.5, 0.1 + 0.7, 0.999_999_9, 1.0][(n % 5) as usize];
+    let classes = ["aberta", "fechada", "sem tampa"];
+    let class = classes[usize::try_from(n * n % 7 % 3).unwrap()];
+    let confidence = f32::from(u8::try_from(n * 37 % 101).unwrap()) / 100.0;
     Record {
-        request_id: id(millis, (place << 32) | n),
-        timestamp: Timestamp::from_millisecond(millis).unwrap(),
-        image_name: format!("garrafa {n} é ünï 漢字 🍾.jpg"),
+        request_id: id(n),
+        timestamp: at(millis(n)),
+        image_name: format!("{n}.jpg"),
         prediction: class.into(),
         confidence,
-        top: CLASSES
-            .iter()
-            .zip(0..)
-            .map(|(class, index)| ClassScore {
-                class: (*class).into(),
-                index,
-                confidence: confidence / (index + 1) as f32,
-            })
-            .collect(),
-        processing_time: n as f64 / 3.0,
-        cached: n % 3 == 0,
+        top: vec![ClassScore {
+            class: class.into(),
+            index: 1,
+            confidence,
+        }],
+        processing_time: 3.2 + n as f64 / 7.0,
+        cached: n.is_multiple_of(2),
         model: ModelName {
             name: "bottle".into(),
-            version: format!("v{}", n % 2),
+            version: "3f1c9a7be042".into(),
         },
-        image_sha256: format!("{:064x}", u128::from(n / 2 + 1) << 100),
-        image_ref: format!("00/01/{n}.jpg"),
+        image_sha256: sha256(n),
+        image_ref: (n % 3 > 0).then(|| "00/01/0001.jpg".into()),
         image_format: "jpeg".into(),
         image_width: 640,
-        image_height: u32::try_from(n).unwrap(),
-        user_ip: (n % 2 == 0).then(|| "2001:db8::".into()),
-        client: (n % 3 == 0).then(|| "ana \"ü\"".into()),
+        image_height: 480,
+        user_ip: Some("192.0.2.0".into()),
+        client: Some("ana".into()),
         instance: "here".into(),
         status: 200,
     }
 }
 
-/// A UUIDv7 of that time.
-pub fn id(millis: i64, rest: u64) -> Uuid {
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-    bytes[6] = 0x70;
-    bytes[8..].copy_from_slice(&(rest | 1 << 63).to_be_bytes());
-    Uuid::from_bytes(bytes)
+/// The picture of the `n`th record, which is that of two.
+fn sha256(n: u64) -> String {
+    blake3::hash(&(n / 2).to_le_bytes()).to_hex().to_string()
 }
 
-/// `count` records in the store, oldest first.
+pub fn records(count: u64) -> Vec<Record> {
+    (0..count).map(record).collect()
+}
+
+pub async fn fill(store: &impl RecordStore, records: &[Record]) {
+    let outcomes = store.upsert(records).await;
+    assert_eq!(outcomes.len(), records.len());
+    assert_eq!(outcomes.into_iter().find(Result::is_err), None);
+}
+
+/// The first `count` records, put into the store.
 pub async fn filled(store: &impl RecordStore, count: u64) -> Vec<Record> {
-    let records: Vec<_> = (0..count).map(record).collect();
+    let records = records(count);
     for batch in records.chunks(256) {
-        assert_eq!(store.upsert(batch).await, vec![Ok(()); batch.len()]);
+        fill(store, batch).await;
     }
     records
 }
 
-/// What is written is read back, field by field.
-pub async fn a_record_comes_back_whole(store: &impl RecordStore) {
-    let mut extreme = record(1);
-    extreme.request_id = Uuid::from_u128(u128::MAX - 1);
-    extreme.image_name = "\u{1}\t\r\n\u{7f}\u{200f}\u{fffd}\u{10ffff}{}'\"\\,NULL".into();
-    extreme.client = Some(String::new());
-    extreme.user_ip = None;
-    extreme.confidence = f32::MIN_POSITIVE;
-    extreme.processing_time = 1.0 / 3.0;
-    extreme.top.clear();
-    extreme.image_width = i32::MAX as u32;
-    let written = [record(0), record(1), record(6), extreme];
-    assert_eq!(store.upsert(&written).await, [const { Ok(()) }; 4]);
-    for record in written {
-        let read = store.get(record.request_id).await.unwrap();
-        assert_eq!(read, Some(record));
-    }
-    assert_eq!(store.get(Uuid::nil()).await, Ok(None));
-    assert_eq!(store.upsert(&[]).await, []);
-}
-
-/// Writing twice is writing once; other content replaces what was there.
-pub async fn upsert_twice_is_once(store: &impl RecordStore) {
-    let records: Vec<_> = (0..300).map(record).collect();
-    for _ in 0..2 {
-        assert_eq!(store.upsert(&records).await, vec![Ok(()); 300]);
-    }
-    let mut changed = record(7);
-    changed.image_ref = "elsewhere".into();
-    changed.prediction = "other".into();
-    changed.client = None;
-    // The same identifier twice in a batch: the last one is kept.
-    let batch = [record(3), record(7), changed.clone(), record(3)];
-    assert_eq!(store.upsert(&batch).await, [const { Ok(()) }; 4]);
-    assert_eq!(store.get(changed.request_id).await.unwrap(), Some(changed));
-    assert_eq!(all(store, Filter::default(), 500).await.len(), 300);
-}
-
-/// Pages of every size follow each other without gap or overlap, newest first.
-pub async fn pages_follow_each_other(store: &impl RecordStore) {
-    let mut expected: Vec<Uuid> = filled(store, 700)
-        .await
-        .iter()
-        .map(|r| r.request_id)
-        .collect();
-    expected.sort();
-    expected.reverse();
-    for limit in [1, 7, 100, 349, 350, 699, 700, 701] {
-        let read = all(store, Filter::default(), limit).await;
-        let read: Vec<_> = read.iter().map(|r| r.request_id).collect();
-        assert_eq!(read, expected, "pages of {limit}");
-    }
-    let whole = page(store, Filter::default(), 700).await;
-    assert_eq!((whole.records.len(), whole.next), (700, None));
-    let none = page(store, Filter::default(), 0).await;
-    assert_eq!((none.records.len(), none.next), (0, None));
-}
-
-/// Every filter and every combination of filters gives what a look at each record gives.
-pub async fn filters_combine(store: &impl RecordStore) {
-    let mut records = filled(store, 400).await;
-    records.sort_by_key(|r| std::cmp::Reverse(r.request_id));
-    let time = |n: usize, nanos: i32| {
-        let time = records[n].timestamp.as_nanosecond() + i128::from(nanos);
-        Some(Timestamp::from_nanosecond(time).unwrap())
+/// What [`RecordStore::list`] must find.
+fn expected(records: &[Record], filter: &Filter) -> Page {
+    let passes = |record: &&Record| {
+        let time = record.timestamp;
+        let class = filter.prediction.as_ref();
+        class.is_none_or(|class| *class == record.prediction)
+            && filter
+                .min_confidence
+                .is_none_or(|min| record.confidence >= min)
+            && filter
+                .max_confidence
+                .is_none_or(|max| record.confidence <= max)
+            && filter.from.is_none_or(|from| time >= from)
+            && filter.to.is_none_or(|to| time < to)
+            && filter
+                .before
+                .is_none_or(|before| record.request_id < before)
     };
-    let predictions = [None, Some(CLASSES[2]), Some(CLASSES[3]), Some("nobody")];
-    let least = [None, Some(0.1_f32 + 0.7), Some(2.0)];
-    let most = [None, Some(0.5), Some(-1.0)];
-    let from = [None, time(300, 0), time(300, 1), time(150, -1)];
-    let to = [None, time(40, 0), time(40, 1), time(300, 0)];
-    let before = [None, Some(records[100].request_id)];
-    let (mut asked, mut found) = (0, 0);
-    for prediction in predictions {
+    let mut found: Vec<Record> = records.iter().filter(passes).cloned().collect();
+    found.sort_by_key(|record| std::cmp::Reverse(record.request_id));
+    let more = found.len() > filter.limit;
+    found.truncate(filter.limit);
+    let last = found.last().map(|record| record.request_id);
+    Page {
+        next: last.filter(|_| more),
+        records: found,
+    }
+}
+
+fn numbers(page: &Page) -> (Vec<&str>, Option<Uuid>) {
+    let names = page.records.iter().map(|r| r.image_name.as_str());
+    (names.collect(), page.next)
+}
+
+/// A record comes back as it was, with every kind of content.
+pub async fn records_come_back_whole(store: &impl RecordStore) {
+    let plain = record(0);
+    let unknown = Record {
+        user_ip: None,
+        client: None,
+        cached: false,
+        ..record(1)
+    };
+    let strange = Record {
+        image_name: "garrafa 🍾 ñandú\u{301} \"quoted\" \\ / \n\t\u{1} '; DROP TABLE requests; --"
+            .into(),
+        prediction: "日本語のクラス".into(),
+        confidence: f32::MIN_POSITIVE,
+        processing_time: 0.1 + 0.2,
+        image_width: u32::MAX,
+        image_height: 1,
+        top: (0..200u32)
+            .map(|index| ClassScore {
+                class: format!("ç{index}"),
+                index,
+                confidence: 1.0 / (index as f32 + 3.0),
+            })
+            .collect(),
+        status: 207,
+        ..record(2)
+    };
+    let empty = Record {
+        image_name: String::new(),
+        top: Vec::new(),
+        confidence: 1.0,
+        processing_time: 0.0,
+        ..record(3)
+    };
+    let all = [plain, unknown, strange, empty];
+    fill(store, &all).await;
+    for record in &all {
+        assert_eq!(store.get(record.request_id).await, Ok(Some(record.clone())));
+    }
+    assert_eq!(store.get(id(4)).await, Ok(None));
+    assert_eq!(store.get(Uuid::nil()).await, Ok(None));
+    let everything = Filter {
+        limit: 10,
+        ..Filter::default()
+    };
+    assert_eq!(
+        store.list(&everything).await,
+        Ok(expected(&all, &everything)),
+        "lists have whole records"
+    );
+}
+
+/// What is written again is there once, as it was last.
+pub async fn upserts_replace(store: &impl RecordStore) {
+    let mut records = records(40);
+    fill(store, &records).await;
+    fill(store, &records).await;
+    records[7].image_name = "other.jpg".into();
+    records[7].user_ip = None;
+    fill(store, &records[7..8]).await;
+    // Twice in one call, too.
+    let twice = [records[8].clone(), records[8].clone()];
+    fill(store, &twice).await;
+    fill(store, &[]).await;
+    let everything = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    let found = store.list(&everything).await.unwrap();
+    assert_eq!(found, expected(&records, &everything));
+}
+
+/// Pages follow each other without gap or overlap, whatever their size.
+pub async fn pages_follow_each_other(store: &impl RecordStore) {
+    let records = records(400);
+    fill(store, &records).await;
+    for limit in [1, 7, 50, 399, 400, 401, 1_000] {
+        let mut filter = Filter {
+            limit,
+            ..Filter::default()
+        };
+        if limit == 1 {
+            // Far enough to pass several milliseconds and a day.
+            filter.from = Some(records[340].timestamp);
+        }
+        let whole = expected(
+            &records,
+            &Filter {
+                limit: 1_000,
+                ..filter.clone()
+            },
+        );
+        let mut walked = Vec::new();
+        loop {
+            let page = store.list(&filter).await.unwrap();
+            assert_eq!(numbers(&page), numbers(&expected(&records, &filter)));
+            walked.extend(page.records);
+            filter.before = page.next;
+            if filter.before.is_none() {
+                break;
+            }
+        }
+        assert!(walked == whole.records, "limit {limit}: {}", walked.len());
+        let distinct: HashSet<Uuid> = walked.iter().map(|r| r.request_id).collect();
+        assert_eq!(distinct.len(), whole.records.len());
+    }
+}
+
+/// Every filter and every combination finds what going through all records finds.
+pub async fn filters_combine(store: &impl RecordStore) {
+    let records = records(300);
+    fill(store, &records).await;
+    let classes = [None, Some("aberta"), Some("sem tampa"), Some("nenhuma")];
+    let least = [None, Some(0.37), Some(0.98)];
+    let most = [None, Some(0.74)];
+    let times = [
+        (None, None),
+        (Some(records[60].timestamp), None),
+        (None, Some(records[240].timestamp)),
+        (Some(records[60].timestamp), Some(records[240].timestamp)),
+        (Some(records[240].timestamp), Some(records[60].timestamp)),
+    ];
+    let before = [None, Some(records[150].request_id)];
+    let mut found = 0;
+    for class in classes {
         for min_confidence in least {
             for max_confidence in most {
-                for (from, to) in from.iter().flat_map(|f| to.iter().map(move |t| (*f, *t))) {
+                for (from, to) in times {
                     for before in before {
                         let filter = Filter {
-                            prediction: prediction.map(str::to_owned),
+                            prediction: class.map(str::to_owned),
                             min_confidence,
                             max_confidence,
                             from,
                             to,
                             before,
-                            limit: 23,
+                            limit: 20,
                         };
-                        let expected: Vec<_> =
-                            records.iter().filter(|r| passes(r, &filter)).collect();
                         let page = store.list(&filter).await.unwrap();
-                        let read: Vec<_> = page.records.iter().collect();
-                        let (first, rest) = expected.split_at(expected.len().min(23));
-                        assert_eq!(read, first, "{filter:?}");
-                        let next = first.last().map(|r| r.request_id);
-                        assert_eq!(page.next, next.filter(|_| !rest.is_empty()), "{filter:?}");
-                        asked += 1;
-                        found += first.len();
+                        let expected = expected(&records, &filter);
+                        assert_eq!(numbers(&page), numbers(&expected), "{filter:?}");
+                        assert!(page == expected, "{filter:?}");
+                        found += page.records.len();
                     }
                 }
             }
         }
     }
     assert!(
-        asked == 4 * 3 * 3 * 16 * 2 && found > 1000,
-        "{asked} {found}"
+        found > 500,
+        "{found}: the filters let too little through to prove anything"
     );
-    let pages = all(
-        store,
-        Filter {
-            prediction: Some(CLASSES[0].into()),
-            min_confidence: Some(0.5),
-            ..Filter::default()
-        },
-        11,
-    );
-    let expected = records
+}
+
+/// Bounds are exact: `from` is in, `to` is out, and so it is with probabilities and what `before` names.
+pub async fn bounds_are_exact(store: &impl RecordStore) {
+    let records = records(100);
+    fill(store, &records).await;
+    let list = async |filter: Filter| {
+        let page = store.list(&filter).await.unwrap();
+        assert_eq!(
+            numbers(&page),
+            numbers(&expected(&records, &filter)),
+            "{filter:?}"
+        );
+        page.records.len()
+    };
+    let all = Filter {
+        limit: 1_000,
+        ..Filter::default()
+    };
+    let of = |record: &Record, nanos: i32| {
+        record.timestamp + jiff::SignedDuration::from_nanos(i64::from(nanos))
+    };
+    let one = &records[20];
+    for nanos in [-1_000_000, -1, 0, 1, 999_999, 1_000_000] {
+        // A bound within a millisecond is as good as the end of it: no record has finer times.
+        list(Filter {
+            from: Some(of(one, nanos)),
+            ..all.clone()
+        })
+        .await;
+    }
+    for millis in [-1_000_000, 0, 1_000_000] {
+        list(Filter {
+            to: Some(of(one, millis)),
+            ..all.clone()
+        })
+        .await;
+    }
+    let instant = Filter {
+        from: Some(one.timestamp),
+        to: Some(of(one, 1_000_000)),
+        ..all.clone()
+    };
+    assert_eq!(list(instant).await, 4, "all of one millisecond");
+    for record in &records[..30] {
+        let equal = Filter {
+            min_confidence: Some(record.confidence),
+            max_confidence: Some(record.confidence),
+            ..all.clone()
+        };
+        assert!(list(equal).await > 0, "{}", record.confidence);
+        list(Filter {
+            before: Some(record.request_id),
+            ..all.clone()
+        })
+        .await;
+    }
+    for time in [
+        Timestamp::MIN,
+        Timestamp::UNIX_EPOCH,
+        at(START + 10_000 * DAY),
+    ] {
+        list(Filter {
+            from: Some(time),
+            ..all.clone()
+        })
+        .await;
+        list(Filter {
+            to: Some(time),
+            ..all.clone()
+        })
+        .await;
+    }
+    for before in [Uuid::nil(), Uuid::max()] {
+        list(Filter {
+            before: Some(before),
+            ..all.clone()
+        })
+        .await;
+    }
+    for limit in [0, 1, 99, 100, 101] {
+        list(Filter {
+            limit,
+            ..all.clone()
+        })
+        .await;
+    }
+}
+
+/// What is deleted is gone, and deleting tells whether there was something.
+pub async fn deleted_records_are_gone(store: &impl RecordStore) {
+    let records = records(10);
+    fill(store, &records).await;
+    let one = records[4].request_id;
+    assert_eq!(store.delete(one).await, Ok(true));
+    assert_eq!(store.delete(one).await, Ok(false));
+    assert_eq!(store.get(one).await, Ok(None));
+    let everything = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    let left: Vec<Record> = records
         .iter()
-        .filter(|r| r.prediction == CLASSES[0] && r.confidence >= 0.5);
-    assert!(pages.await.iter().eq(expected));
+        .filter(|r| r.request_id != one)
+        .cloned()
+        .collect();
+    assert_eq!(
+        store.list(&everything).await,
+        Ok(expected(&left, &everything))
+    );
+    fill(store, &records[4..5]).await;
+    assert_eq!(store.get(one).await, Ok(Some(records[4].clone())));
 }
 
-// Records hold whole milliseconds, so comparing times says what comparing identifiers must say; only a bound
-// between two milliseconds is taken down to the first of them.
-fn passes(record: &Record, filter: &Filter) -> bool {
-    let to = filter
-        .to
-        .map(|to| Timestamp::from_millisecond(to.as_millisecond()).unwrap());
-    filter
-        .prediction
-        .as_ref()
-        .is_none_or(|p| *p == record.prediction)
-        && filter.min_confidence.is_none_or(|c| record.confidence >= c)
-        && filter.max_confidence.is_none_or(|c| record.confidence <= c)
-        && filter.from.is_none_or(|from| record.timestamp >= from)
-        && to.is_none_or(|to| record.timestamp < to)
-        && filter.before.is_none_or(|id| record.request_id < id)
+/// A picture is referred to as long as any record has it.
+pub async fn pictures_are_referred_to(store: &impl RecordStore) {
+    let records = records(20);
+    fill(store, &records).await;
+    for record in &records {
+        let nobody = store.refers_to(&record.image_sha256, Uuid::nil()).await;
+        assert_eq!(nobody, Ok(true));
+        let itself = store.refers_to(&record.image_sha256, record.request_id);
+        assert_eq!(itself.await, Ok(true), "its neighbour has it, too");
+    }
+    assert_eq!(store.refers_to(&sha256(20), Uuid::nil()).await, Ok(false));
+    store.delete(records[6].request_id).await.unwrap();
+    let refers = async |except| store.refers_to(&sha256(6), except).await;
+    assert_eq!(refers(Uuid::nil()).await, Ok(true));
+    assert_eq!(refers(records[7].request_id).await, Ok(false));
+    store.delete(records[7].request_id).await.unwrap();
+    assert_eq!(refers(Uuid::nil()).await, Ok(false));
 }
 
-/// What is deleted is gone, and a picture is referred to as long as one of its records is there.
-pub async fn delete_and_refers_to(store: &impl RecordStore) {
-    filled(store, 10).await;
-    let (one, other) = (record(4), record(5));
-    assert_eq!(one.image_sha256, other.image_sha256);
-    assert_eq!(store.refers_to(&one.image_sha256).await, Ok(true));
-    assert_eq!(store.refers_to(&"f".repeat(64)).await, Ok(false));
-    assert_eq!(store.delete(one.request_id).await, Ok(true));
-    assert_eq!(store.delete(one.request_id).await, Ok(false));
-    assert_eq!(store.get(one.request_id).await, Ok(None));
-    assert_eq!(store.refers_to(&one.image_sha256).await, Ok(true));
-    assert_eq!(store.delete(other.request_id).await, Ok(true));
-    assert_eq!(store.refers_to(&one.image_sha256).await, Ok(false));
-    assert_eq!(all(store, Filter::default(), 500).await.len(), 8);
-}
-
-/// Records that the store cannot take are told apart, wherever they stand in a batch.
+/// A record that the store will never take does not keep its neighbours from it.
 pub async fn a_rejected_record_sinks_alone(store: &impl RecordStore, spoil: fn(&mut Record)) {
-    let mut records: Vec<_> = (0..256).map(record).collect();
+    let mut records = records(256);
     let bad = [0, 100, 101, 255];
     for i in bad {
         spoil(&mut records[i]);
@@ -251,26 +432,6 @@ pub async fn a_rejected_record_sinks_alone(store: &impl RecordStore, spoil: fn(&
         } else {
             assert_eq!(outcome, Ok(()), "{i}");
             assert_eq!(read.as_ref(), Some(record), "{i}");
-        }
-    }
-}
-
-async fn page(store: &impl RecordStore, filter: Filter, limit: usize) -> Page {
-    store.list(&Filter { limit, ..filter }).await.unwrap()
-}
-
-/// All pages together; no record may come twice.
-async fn all(store: &impl RecordStore, mut filter: Filter, limit: usize) -> Vec<Record> {
-    let (mut records, mut seen) = (Vec::new(), HashMap::new());
-    loop {
-        let page = page(store, filter.clone(), limit).await;
-        for record in page.records {
-            assert_eq!(seen.insert(record.request_id, ()), None, "twice");
-            records.push(record);
-        }
-        filter.before = page.next;
-        if filter.before.is_none() {
-            return records;
         }
     }
 }
