@@ -103,6 +103,8 @@ impl Blob {
             .as_deref()
             .unwrap_or_default();
         let endpoint = Endpoint::new(address, &settings.azure_storage_container)?;
+        let client = |error| BlobError::Client(failure::cause(&error));
+        let transport = crate::azure::transport().map_err(client)?;
 
         let mut per_try: Vec<Arc<dyn Policy>> = vec![Arc::new(Checksum)];
         let credential = if let Some(key) = &settings.azure_storage_key {
@@ -120,12 +122,11 @@ impl Blob {
             Some(Arc::new(Patient(inner)) as Arc<dyn TokenCredential>)
         };
 
-        let client = |error| BlobError::Client(failure::cause(&error));
         let client_options = ClientOptions {
             per_try_policies: per_try,
             // Those who call repeat what failed, and know better when.
             retry: RetryOptions::none(),
-            transport: Some(crate::azure::transport().map_err(client)?),
+            transport: Some(transport),
             ..Default::default()
         };
         let options = BlobContainerClientOptions {
@@ -318,7 +319,7 @@ fn is_missing(error: &azure_core::Error) -> bool {
 }
 
 fn limit(bytes: u64) -> Duration {
-    SMALL + Duration::from_millis(bytes * 1000 / SLOWEST)
+    SMALL + Duration::from_secs(bytes / SLOWEST)
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
