@@ -19,6 +19,9 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Credentials keep a token until five minutes before it expires; asked sooner they would give the same again.
 const KEPT_UNTIL: Duration = Duration::from_secs(290);
 
+/// Between attempts to renew a token that has expired.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// How Redis is signed in to.
 #[derive(Clone)]
 pub enum Login {
@@ -75,8 +78,11 @@ impl Pass {
 }
 
 // A token that is good for an hour is renewed five minutes before its end; if that fails, or if it was short-lived
-// from the start, once half of what is left has passed.
+// from the start, once half of what is left has passed. Once it has expired there is no hurry any more.
 fn renewal(left: Duration) -> Duration {
+    if left.is_zero() {
+        return PAUSE;
+    }
     left.saturating_sub(KEPT_UNTIL)
         .max(left / 2)
         .max(Duration::from_secs(1))
@@ -118,6 +124,7 @@ mod tests {
         assert_eq!(seconds(86_400), 86_110);
         assert_eq!(seconds(290), 145);
         assert_eq!(seconds(6), 3);
-        assert_eq!(seconds(0), 1);
+        assert_eq!(seconds(1), 1);
+        assert_eq!(seconds(0), 30);
     }
 }
