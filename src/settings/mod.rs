@@ -358,6 +358,9 @@ pub struct Telemetry {
     /// Part of the requests whose traces are recorded, 0 to 1, where the caller has not decided
     #[arg(long, env = "TRACE_SAMPLE_RATIO", default_value_t = 0.1)]
     pub trace_sample_ratio: f64,
+    /// Requests a second whose traces are recorded at most, whoever decided; 0 means no limit
+    #[arg(long, env = "TRACE_MAX_PER_SECOND", default_value_t = 100)]
+    pub trace_max_per_second: u32,
 }
 
 /// Log line form.

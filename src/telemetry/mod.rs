@@ -5,6 +5,7 @@ mod logs;
 pub mod metrics;
 mod process;
 pub mod request;
+mod sampler;
 mod throttle;
 mod traces;
 

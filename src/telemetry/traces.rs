@@ -10,9 +10,9 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, ShouldSample, Span};
 
-use super::{exporters, is_set, request};
+use super::{exporters, request, sampler};
 use crate::settings::Telemetry;
 
 /// Longest wait for each exporter at the end.
@@ -35,14 +35,11 @@ pub fn init(settings: &Telemetry, instance: &str) -> anyhow::Result<Traces> {
     if otlp.is_none() && insights.is_none() {
         return Ok(Traces(None));
     }
-    let mut provider = SdkTracerProvider::builder().with_resource(resource(instance));
-    // Set by the standard variable, the sampler is the SDK's affair.
-    let mut ratio = standard_ratio();
-    if !is_set(SAMPLER) {
-        ratio = settings.trace_sample_ratio;
-        let roots = Sampler::TraceIdRatioBased(ratio);
-        provider = provider.with_sampler(Sampler::ParentBased(Box::new(roots)));
-    }
+    let (sampler, ratio) = sampler::sampler(settings);
+    let sampler: Box<dyn ShouldSample> = Box::new(sampler);
+    let mut provider = SdkTracerProvider::builder()
+        .with_resource(resource(instance))
+        .with_sampler(sampler);
     if let Some(endpoint) = otlp {
         provider = provider.with_batch_exporter(exporters::otlp(endpoint)?);
     }
@@ -63,17 +60,6 @@ impl Drop for Traces {
             let _ = provider.shutdown_with_timeout(FLUSH);
         }
     }
-}
-
-const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
-
-/// The part of traces that the sampler set by the standard variables keeps, so far as it is known.
-fn standard_ratio() -> f64 {
-    let text = |name| std::env::var(name).unwrap_or_default();
-    let ratio = text("OTEL_TRACES_SAMPLER_ARG").parse().ok();
-    ratio
-        .filter(|_| text(SAMPLER).ends_with("traceidratio"))
-        .unwrap_or(1.0)
 }
 
 /// What is known of this process; the standard variables go before it.

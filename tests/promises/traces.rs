@@ -27,6 +27,7 @@ fn setup(collector: &str) -> Setup {
     Setup::new()
         .set("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
         .set("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .set("TRACE_MAX_PER_SECOND", "0")
         .set("DRAIN_DELAY_MS", "0")
 }
 
@@ -275,6 +276,26 @@ async fn a_part_of_the_requests_is_recorded() {
     assert_eq!(app.wait(), Some(0));
     let recorded = collected(&sink).len();
     assert!((50..=150).contains(&recorded), "{recorded}");
+}
+
+#[tokio::test]
+async fn no_caller_can_make_it_record_more_than_so_many_a_second() {
+    let sink = Sink::http("");
+    let mut app = setup(&format!("http://{}", sink.address))
+        .set("TRACE_MAX_PER_SECOND", "5")
+        .start()
+        .await;
+    let start = Instant::now();
+    for _ in 0..200 {
+        let answer = called_by(app.get("/models"), TRACE, "01").send().await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    // Each second that was touched has its own five.
+    let most = 5 * (start.elapsed().as_secs() as usize + 2);
+    app.signal("TERM");
+    assert_eq!(app.wait(), Some(0));
+    let recorded = collected(&sink).len();
+    assert!((5..=most).contains(&recorded), "{recorded} of {most}");
 }
 
 /// A collector that is not there, does not answer, or answers badly.
