@@ -46,7 +46,7 @@ pub fn record(n: u64) -> Record {
             })
             .collect(),
         processing_time: n as f64 / 3.0,
-        cached: n % 3 == 0,
+        cached: n.is_multiple_of(3),
         model: ModelName {
             name: "bottle".into(),
             version: format!("v{}", n % 2),
@@ -56,8 +56,8 @@ pub fn record(n: u64) -> Record {
         image_format: "jpeg".into(),
         image_width: 640,
         image_height: u32::try_from(n).unwrap(),
-        user_ip: (n % 2 == 0).then(|| "2001:db8::".into()),
-        client: (n % 3 == 0).then(|| "ana \"ü\"".into()),
+        user_ip: n.is_multiple_of(2).then(|| "2001:db8::".into()),
+        client: n.is_multiple_of(3).then(|| "ana \"ü\"".into()),
         instance: "here".into(),
         status: 200,
     }
