@@ -58,10 +58,12 @@ async fn does_what_every_store_of_records_must() {
     suite::deleted_records_are_gone(&store("e").await).await;
     suite::pictures_are_referred_to(&store("j").await).await;
     suite::a_rejected_record_sinks_alone(&store("f").await, |r| r.image_name = "a\0b".into()).await;
-    // Such a class fits its column and not the index.
+    // Such a class fits its column and not the index, not even compressed.
     let too_long = |r: &mut Record| {
-        let noise = (0..20_000_u32).map(|n| char::from(b'0' + (n * n / 7 % 61) as u8));
-        r.prediction = noise.collect();
+        let noise = std::iter::successors(Some(1_u64), |n| {
+            Some(n.wrapping_mul(6_364_136_223_846_793_005) + 1)
+        });
+        r.prediction = noise.take(1_000).map(|n| format!("{n:x}")).collect();
     };
     suite::a_rejected_record_sinks_alone(&store("g").await, too_long).await;
     suite::a_rejected_record_sinks_alone(&store("h").await, |r| r.image_sha256 = "xy".into()).await;
@@ -148,6 +150,43 @@ async fn tables_of_a_newer_version_are_left_alone() {
     admin.batch_execute(older).await.unwrap();
     assert_eq!(records.upsert(&[record(1)]).await, [Ok(())]);
     assert_eq!(records.presence().state(), State::Up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_never_wait_for_each_other_s_rows() {
+    let server = Server::start().await;
+    suite::filled(&records_at(server.address()), 256).await;
+    let instances: Vec<_> = (0..4)
+        .map(|instance| {
+            let records = records_at(server.address());
+            tokio::spawn(async move {
+                for round in 0..20 {
+                    let mut batch: Vec<_> = (0..256).map(record).collect();
+                    // Each has the same records to write, and in an order of its own.
+                    batch.rotate_left(instance * 61);
+                    if instance % 2 == 0 {
+                        batch.reverse();
+                    }
+                    for record in &mut batch {
+                        record.image_name = format!("{instance} {round}");
+                    }
+                    assert_eq!(records.upsert(&batch).await, vec![Ok(()); 256]);
+                }
+            })
+        })
+        .collect();
+    for instance in instances {
+        instance.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_as_good_as_a_port() {
+    let server = Server::start().await;
+    let records = records_at(server.socket());
+    suite::filled(&records, 3).await;
+    let read = records.get(record(2).request_id).await;
+    assert_eq!(read, Ok(Some(record(2))));
 }
 
 #[tokio::test]

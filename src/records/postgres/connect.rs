@@ -12,9 +12,10 @@ use super::{CONNECT_LIMIT, WAIT_LIMIT, tls};
 /// Open at most. One sends batches; a few more answer those who look records up.
 const CONNECTIONS: usize = 4;
 
-/// After so long without traffic, the network is asked whether the server is still there. Firewalls forget quiet
-/// connections after a few minutes.
+/// After so long without traffic, the server is asked whether it is still there, three times in a row. Firewalls
+/// forget quiet connections after a few minutes.
 const QUIET: Duration = Duration::from_secs(30);
+const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
 
 /// A `DATABASE_URL` that cannot work; the text says what can, and never shows it.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum PostgresError {
     #[error(
         "DATABASE_URL must be postgres://USER:PASSWORD@HOST[:PORT]/DATABASE[?OPTION=VALUE&…], with special characters \
          written as %XX (@ is %40); options are sslmode, sslrootcert, application_name, connect_timeout, host, \
-         hostaddr, channel_binding, target_session_attrs, load_balance_hosts and the keepalives"
+         hostaddr, channel_binding, target_session_attrs and load_balance_hosts"
     )]
     Url,
     /// Something else about TLS.
@@ -58,7 +59,10 @@ pub fn pool(url: &str) -> Result<Pool, PostgresError> {
     if config.get_application_name().is_none() {
         config.application_name(format!("relance {user}"));
     }
-    config.keepalives_idle(QUIET);
+    config
+        .keepalives_idle(QUIET)
+        .keepalives_interval(BETWEEN_QUESTIONS)
+        .keepalives_retries(3);
     let tls = match config.get_ssl_mode() {
         SslMode::Require => tls::checked(authorities.as_deref())?,
         _ => tls::unchecked()?,

@@ -43,15 +43,15 @@ async fn indexes_are_used_and_answers_are_quick() {
     let fill = FILL
         .replace("START", &START.to_string())
         .replace("ROWS", &rows().to_string());
-    admin
-        .batch_execute("SET auto_explain.log_min_duration = -1; TRUNCATE relance_requests")
-        .await
-        .unwrap();
-    admin.batch_execute(&fill).await.unwrap();
-    admin
-        .batch_execute("VACUUM ANALYZE relance_requests; CHECKPOINT")
-        .await
-        .unwrap();
+    for sql in [
+        "SET auto_explain.log_min_duration = -1",
+        "TRUNCATE relance_requests",
+        &fill,
+        "VACUUM ANALYZE relance_requests",
+        "CHECKPOINT",
+    ] {
+        admin.batch_execute(sql).await.unwrap();
+    }
 
     let middle = jiff::Timestamp::from_millisecond(START + rows() as i64 * 650).unwrap();
     let page = Filter {

@@ -145,6 +145,12 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Its socket, as the address in a URL.
+    pub fn socket(&self) -> String {
+        let folder = self.dir.path().to_str().unwrap().replace('/', "%2F");
+        format!("{folder}:{}", self.port)
+    }
+
     /// An empty database that belongs to the user `relance`.
     pub async fn create_database(&self, name: &str) {
         let sql = format!("CREATE DATABASE {name} OWNER {USER}");
