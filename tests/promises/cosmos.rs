@@ -146,7 +146,7 @@ async fn it_can_be_used_from_any_thread() {
         let written = cosmos.upsert(&[one]).await == [Ok(())];
         let read = cosmos.get(id).await.unwrap().is_some();
         let listed = cosmos.list(&filter).await.unwrap().records.len() == 1;
-        let referred = cosmos.refers_to("00").await == Ok(false);
+        let referred = cosmos.refers_to("00", Uuid::nil()).await == Ok(false);
         written && read && listed && referred && cosmos.delete(id).await.unwrap()
     });
     assert!(used.await.unwrap());

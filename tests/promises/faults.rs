@@ -147,7 +147,11 @@ impl Log {
             p99.as_secs_f64() * 1e3
         );
         if let Some(bound) = bound {
-            assert!(p99 <= bound, "{name}: p99 {p99:?} > {bound:?}{}", self.report);
+            assert!(
+                p99 <= bound,
+                "{name}: p99 {p99:?} > {bound:?}{}",
+                self.report
+            );
         }
         self.answered.extend(told.answered);
         p99
@@ -182,7 +186,8 @@ async fn through_all_weather(victim: Victim, name: &str, faults: &[(&str, Mode)]
             }
         }
     });
-    log.phase(&app, "comes and goes", &counter, Some(bound)).await;
+    log.phase(&app, "comes and goes", &counter, Some(bound))
+        .await;
     flapping.await.unwrap();
 
     // With work half done and a store that does not answer.
@@ -256,7 +261,10 @@ async fn totals(stores: &Stores, app: &App, answered: &[Answered]) -> String {
         async move {
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), StatusCode::OK, "the picture of {id}");
-            assert!(response.bytes().await.unwrap() == sent, "the picture of {id} has changed");
+            assert!(
+                response.bytes().await.unwrap() == sent,
+                "the picture of {id} has changed"
+            );
         }
     });
     reads.buffer_unordered(8).collect::<Vec<()>>().await;
@@ -274,8 +282,19 @@ async fn totals(stores: &Stores, app: &App, answered: &[Answered]) -> String {
 }
 
 fn assert_same(record: &Value, answer: &Value) {
-    for key in ["prediction", "confidence", "top", "timestamp", "cached", "image_ref"] {
-        assert_eq!(record[key], answer[key], "{key} of {}", answer["request_id"]);
+    for key in [
+        "prediction",
+        "confidence",
+        "top",
+        "timestamp",
+        "cached",
+        "image_ref",
+    ] {
+        assert_eq!(
+            record[key], answer[key],
+            "{key} of {}",
+            answer["request_id"]
+        );
     }
     assert_eq!(record["image_sha256"], answer["image"]["sha256"]);
 }

@@ -14,8 +14,8 @@ use tokio::time::error::Elapsed;
 
 use super::breaker::{Backoff, Breaker};
 use super::login::{Login, Pass};
-use crate::telemetry::metrics::CACHE_SHARED_ERRORS;
 use crate::remote::{Failure, FailureKind, Presence};
+use crate::telemetry::metrics::CACHE_SHARED_ERRORS;
 
 /// The longest wait for the answer to a read.
 pub(super) const READ_LIMIT: Duration = Duration::from_millis(50);

@@ -18,10 +18,10 @@ use redis::Cmd;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::telemetry::metrics::CACHE_SHARED_READ_SECONDS;
 use crate::classification::{Known, ResultKey};
 use crate::remote::Presence;
 use crate::settings::Secret;
+use crate::telemetry::metrics::CACHE_SHARED_READ_SECONDS;
 
 pub use address::UrlError;
 pub use login::Login;

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::link::{Live, expiring};
 use super::{keys::Keys, value};
-use crate::telemetry::metrics::CACHE_SHARED_DROPPED;
 use crate::classification::{Known, ResultKey};
+use crate::telemetry::metrics::CACHE_SHARED_DROPPED;
 
 /// Writes that may wait; more are dropped.
 pub(super) const QUEUE: usize = 1024;

@@ -28,7 +28,8 @@ LIMIT $6";
 
 pub const DELETE: &str = "DELETE FROM relance_requests WHERE request_id = $1 RETURNING 1";
 
-pub const REFERS_TO: &str = "SELECT 1 FROM relance_requests WHERE image_sha256 = $1 AND request_id <> $2 LIMIT 1";
+pub const REFERS_TO: &str =
+    "SELECT 1 FROM relance_requests WHERE image_sha256 = $1 AND request_id <> $2 LIMIT 1";
 
 // Rows that another instance is removing are left to it.
 pub const EXPIRE: &str = "

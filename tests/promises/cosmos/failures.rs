@@ -8,6 +8,8 @@ use relance::records::{Filter, Record};
 use relance::remote::{Failure, FailureKind, State};
 use serde_json::json;
 
+use uuid::Uuid;
+
 use crate::support::cosmos::{Emulator, KEY, container, cosmos, settings};
 use crate::support::eventually;
 use crate::support::proxy::{Mode, Proxy};
@@ -63,7 +65,7 @@ async fn all_fail(cosmos: &Cosmos, kind: FailureKind, what: &str) {
     };
     check(&cosmos.list(&filter).await.unwrap_err(), kind, what);
     check(&cosmos.delete(one).await.unwrap_err(), kind, what);
-    check(&cosmos.refers_to("00").await.unwrap_err(), kind, what);
+    check(&cosmos.refers_to("00", Uuid::nil()).await.unwrap_err(), kind, what);
     assert!(
         matches!(cosmos.presence().state(), State::Down(_)),
         "{what}: {:?}",
