@@ -113,12 +113,7 @@ impl Load {
         }
     }
 
-    /// What has been told since the last call.
-    pub fn take(&self) -> Told {
-        std::mem::take(&mut *self.told.lock().unwrap())
-    }
-
-    /// Ends the clients; what they were told since the last [`take`](Self::take).
+    /// Ends the clients; what they were told.
     pub async fn finish(self) -> Told {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
