@@ -60,6 +60,7 @@ def rounds(given: argparse.Namespace, endpoint: str) -> dict:
             "off again": (program, {}),
             "ratio 0.1": (program, {**traced, "TRACE_SAMPLE_RATIO": "0.1"}),
             "ratio 1": (program, {**traced, "TRACE_SAMPLE_RATIO": "1"}),
+            "no limit": (program, {**traced, "TRACE_SAMPLE_RATIO": "1", "TRACE_MAX_PER_SECOND": "0"}),
         }
         if given.before:
             variants["before"] = (given.before, {})

@@ -115,7 +115,8 @@ impl Exchange {
         // Unknown paths are one series, or a scanner could make any number of them.
         let route = self.route.as_ref().map_or(OTHER, MatchedPath::as_str);
         self.app.meters.count(self.method, route, status, time);
-        self.log(route, status, bytes, time.as_secs_f64() * 1e3);
+        let micros = (time.as_secs_f64() * 1e6).round();
+        self.log(route, status, bytes, micros / 1e3);
         if let Some(span) = self.span.take().filter(ServerSpan::is_recording) {
             let name = format!("{} {route}", self.method);
             let attributes = self.attributes(route, status);
