@@ -65,7 +65,11 @@ async fn all_fail(cosmos: &Cosmos, kind: FailureKind, what: &str) {
     };
     check(&cosmos.list(&filter).await.unwrap_err(), kind, what);
     check(&cosmos.delete(one).await.unwrap_err(), kind, what);
-    check(&cosmos.refers_to("00", Uuid::nil()).await.unwrap_err(), kind, what);
+    check(
+        &cosmos.refers_to("00", Uuid::nil()).await.unwrap_err(),
+        kind,
+        what,
+    );
     assert!(
         matches!(cosmos.presence().state(), State::Down(_)),
         "{what}: {:?}",

@@ -125,7 +125,12 @@ async fn indexes_are_used_and_answers_are_quick() {
     .await;
     assert!(plan.contains("relance_requests_pkey"), "{plan}");
     let plan = measured(&server, "a picture's records", async || {
-        assert!(records.refers_to(&newest.image_sha256, Uuid::nil()).await.unwrap());
+        assert!(
+            records
+                .refers_to(&newest.image_sha256, Uuid::nil())
+                .await
+                .unwrap()
+        );
     })
     .await;
     assert!(plan.contains("relance_requests_by_image"), "{plan}");

@@ -88,7 +88,6 @@ pub async fn fill(store: &impl RecordStore, records: &[Record]) {
     assert_eq!(outcomes.into_iter().find(Result::is_err), None);
 }
 
-<<<<<<< HEAD
 /// The first `count` records, put into the store.
 pub async fn filled(store: &impl RecordStore, count: u64) -> Vec<Record> {
     let records = records(count);
@@ -96,13 +95,13 @@ pub async fn filled(store: &impl RecordStore, count: u64) -> Vec<Record> {
         fill(store, batch).await;
     }
     records
-=======
+}
+
 fn everything() -> Filter {
     Filter {
         limit: 1_000,
         ..Filter::default()
     }
->>>>>>> part-cosmos
 }
 
 /// What [`RecordStore::list`] must find.
