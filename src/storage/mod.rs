@@ -3,6 +3,7 @@
 mod backoff;
 mod deletion;
 mod error;
+mod leftovers;
 mod retention;
 mod shipper;
 
@@ -102,7 +103,7 @@ impl Storage {
         };
         let uploads = Uploads::new(dir.join("pictures"), limits.fsync);
         if shared.pictures.is_some() {
-            uploads.count();
+            uploads.survey();
         }
         Ok(Self {
             journal: Journal::start(database.clone(), limits.fsync, spool)?,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::backoff::Backoff;
+use super::leftovers::Leftovers;
 use super::{Storage, blocking};
 use crate::image::Format;
 use crate::records::{Record, Spool};
@@ -44,7 +45,7 @@ pub struct Shipper {
     backoff: Backoff,
     /// What a store will not take, and since when.
     aside: HashMap<Uuid, Instant>,
-    counted: bool,
+    leftovers: Leftovers,
 }
 
 /// How a batch went.
@@ -65,7 +66,7 @@ impl Shipper {
             storage,
             backoff: Backoff::default(),
             aside: HashMap::new(),
-            counted: true,
+            leftovers: Leftovers::default(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Shipper {
         self.report(&batch);
         if batch.is_empty() {
             self.backoff.reset();
-            self.count_again().await;
+            self.leftovers.sweep(&storage).await;
             return Ok(false);
         }
         let mut span = task("ship");
@@ -114,7 +115,6 @@ impl Shipper {
             tracing::warn!("what was shipped cannot be removed here: {error}");
             return Err(self.backoff.next(None));
         }
-        self.counted = false;
         match outcome.failure {
             None => {
                 self.backoff.reset();
@@ -246,20 +246,6 @@ impl Shipper {
         let uploads = Arc::clone(&self.storage.uploads);
         blocking(move || pictures.iter().try_for_each(|name| uploads.remove(name))).await?;
         self.storage.journal.shipped(done).await
-    }
-
-    /// Simultaneous requests with one new picture count it more than once.
-    async fn count_again(&mut self) {
-        if !self.counted && self.storage.shared.pictures.is_some() {
-            let uploads = Arc::clone(&self.storage.uploads);
-            // It cannot fail.
-            let _ = blocking(move || {
-                uploads.count();
-                Ok(())
-            })
-            .await;
-        }
-        self.counted = true;
     }
 
     fn report(&self, batch: &[Record]) {

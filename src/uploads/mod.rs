@@ -143,22 +143,29 @@ impl Uploads {
         self.known.invalidate(digest);
     }
 
-    /// Bytes of pictures here: those [`count`](Self::count)ed and those that came since.
+    /// Bytes of pictures here: those of the last [`survey`](Self::survey) and those that came since.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts what is here. Blocks.
-    pub fn count(&self) {
+    /// The names of the pictures here, whose bytes it counts on the way. Blocks.
+    pub fn survey(&self) -> Vec<String> {
         let folders = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let files = folders
             .filter(|folder| folder.file_name().len() == 2)
             .flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
-        let bytes = files
-            .filter_map(|file| file.metadata().ok())
-            .map(|file| file.len())
-            .sum();
+        let (mut names, mut bytes) = (Vec::new(), 0);
+        for file in files {
+            let (Ok(name), Ok(facts)) = (file.file_name().into_string(), file.metadata()) else {
+                continue;
+            };
+            if name.len() > 4 && name.is_ascii() {
+                bytes += facts.len();
+                names.push(format!("{}/{}/{name}", &name[..2], &name[2..4]));
+            }
+        }
         self.bytes.store(bytes, Ordering::Relaxed);
+        names
     }
 
     fn path_of(&self, reference: &str) -> io::Result<PathBuf> {
