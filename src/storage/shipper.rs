@@ -73,6 +73,7 @@ impl Shipper {
     /// Runs until nothing waits after `stop`, or until it is dropped.
     pub async fn run(mut self, stop: CancellationToken) {
         if self.storage.journal.spool() == Spool::None {
+            self.report(&[]);
             return;
         }
         loop {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{App, picture, repo};
 
 /// Variables that are no settings of the program.
-const OTHER_VARIABLES: [&str; 2] = ["PATH", "UPDATE_DOCS"];
+const OTHER_VARIABLES: [&str; 4] = ["RECORDS", "SSL_CERT_FILE", "PATH", "UPDATE_DOCS"];
 
 /// Routes that are for browsers and not in the OpenAPI description.
 const OTHER_ROUTES: [&str; 3] = ["GET /", "GET /docs", "GET /openapi.json"];

@@ -22,6 +22,7 @@ mod privacy;
 mod reading;
 mod records;
 mod redis;
+mod shipping;
 mod storage;
 mod support;
 mod traces;
