@@ -10,7 +10,8 @@ use metrics::gauge;
 use super::App;
 use crate::telemetry;
 use crate::telemetry::metrics::{
-    CACHE_ENTRIES, QUEUE_LENGTH, QUEUE_OLDEST_SECONDS, STORAGE_UP, WORKERS,
+    BACKLOG_BYTES, BACKLOG_RECORDS, CACHE_ENTRIES, QUEUE_LENGTH, QUEUE_OLDEST_SECONDS, STORAGE_UP,
+    WORKERS,
 };
 
 /// Metrics in Prometheus' text format
@@ -21,6 +22,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     gauge!(CACHE_ENTRIES).set(load.cached as f64);
     gauge!(QUEUE_LENGTH).set(load.waiting as f64);
     gauge!(QUEUE_OLDEST_SECONDS).set(load.longest_wait.as_secs_f64());
+    gauge!(BACKLOG_RECORDS).set(app.service.storage().waiting() as f64);
+    gauge!(BACKLOG_BYTES).set(app.service.storage().waiting_bytes() as f64);
     gauge!(WORKERS).set(app.service.workers() as f64);
     gauge!(STORAGE_UP).set(if app.service.storage().fault().is_none() {
         1.0

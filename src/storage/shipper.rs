@@ -18,8 +18,7 @@ use crate::image::Format;
 use crate::records::{Record, Spool};
 use crate::remote::{Failure, FailureKind};
 use crate::telemetry::metrics::{
-    BACKLOG_AGE_SECONDS, BACKLOG_BYTES, BACKLOG_RECORDS, SHIP_FAILURES, SHIPPED_PICTURES,
-    SHIPPED_RECORDS,
+    BACKLOG_AGE_SECONDS, SHIP_FAILURES, SHIPPED_PICTURES, SHIPPED_RECORDS,
 };
 use crate::telemetry::task;
 use crate::uploads::About;
@@ -73,7 +72,7 @@ impl Shipper {
     /// Runs until nothing waits after `stop`, or until it is dropped.
     pub async fn run(mut self, stop: CancellationToken) {
         if self.storage.journal.spool() == Spool::None {
-            self.report(&[]);
+            Self::report_age(&[]);
             return;
         }
         loop {
@@ -98,7 +97,7 @@ impl Shipper {
             tracing::debug!("what waits cannot be read: {error}");
             self.backoff.next(None)
         })?;
-        self.report(&batch);
+        Self::report_age(&batch);
         if batch.is_empty() {
             self.backoff.reset();
             self.leftovers.sweep(&storage).await;
@@ -249,14 +248,12 @@ impl Shipper {
         self.storage.journal.shipped(done).await
     }
 
-    fn report(&self, batch: &[Record]) {
+    fn report_age(batch: &[Record]) {
         let now = Timestamp::now();
         let age = batch.first().map_or(0.0, |oldest| {
             now.duration_since(oldest.timestamp).as_secs_f64()
         });
         metrics::gauge!(BACKLOG_AGE_SECONDS).set(age.max(0.0));
-        metrics::gauge!(BACKLOG_RECORDS).set(self.storage.waiting() as f64);
-        metrics::gauge!(BACKLOG_BYTES).set(self.storage.waiting_bytes() as f64);
     }
 }
 

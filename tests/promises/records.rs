@@ -32,9 +32,8 @@ impl RecordStore for Local {
     async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
         let mut writer = self.writer.lock().unwrap();
         let transaction = writer.transaction().unwrap();
-        let ids: Vec<_> = records.iter().map(|record| record.request_id).collect();
-        records::forget(&transaction, &ids).unwrap();
         for record in records {
+            records::forget(&transaction, &[record.request_id]).unwrap();
             records::insert(&transaction, Spool::None, record).unwrap();
         }
         transaction.commit().unwrap();

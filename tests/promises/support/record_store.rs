@@ -153,7 +153,7 @@ pub async fn records_come_back_whole(store: &impl RecordStore) {
         prediction: "日本語のクラス".into(),
         confidence: f32::MIN_POSITIVE,
         processing_time: 0.1 + 0.2,
-        image_width: u32::MAX,
+        image_width: i32::MAX.unsigned_abs(),
         image_height: 1,
         top: (0..200u32)
             .map(|index| ClassScore {
