@@ -39,7 +39,10 @@ pub(super) fn storage(settings: &Settings) -> anyhow::Result<Storage> {
     };
     let stores = &settings.shared;
     let records = if stores.azure_cosmos_endpoint.is_some() {
-        Some(Remote::Cosmos(Cosmos::new(stores, disk.retention_days)?))
+        Some(Remote::Cosmos(Box::new(Cosmos::new(
+            stores,
+            disk.retention_days,
+        )?)))
     } else if stores.database_url.is_some() {
         Some(Remote::Postgres(Postgres::new(stores)?))
     } else {

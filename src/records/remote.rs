@@ -9,7 +9,7 @@ use crate::remote::{Failure, Presence};
 /// A shared record store.
 pub enum Remote {
     /// Azure Cosmos DB.
-    Cosmos(Cosmos),
+    Cosmos(Box<Cosmos>),
     /// PostgreSQL.
     Postgres(Postgres),
 }

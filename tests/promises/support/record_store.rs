@@ -62,7 +62,7 @@ pub fn record(n: u64) -> Record {
             version: "3f1c9a7be042".into(),
         },
         image_sha256: sha256(n),
-        image_ref: (n % 3 > 0).then(|| "00/01/0001.jpg".into()),
+        image_ref: (!n.is_multiple_of(3)).then(|| "00/01/0001.jpg".into()),
         image_format: "jpeg".into(),
         image_width: 640,
         image_height: 480,
