@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test lint openvino evaluate fixtures model openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry
 .PHONY: tools tools-test tools-bench rust-tools onnxruntime python
 
 help: ## List the targets
@@ -63,6 +63,9 @@ bench-overload: onnxruntime python tools-bench ## Four times more requests than 
 
 bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one and two (as root)
 	python3 bench/quota.py $(if $(QUICK),--quick)
+
+bench-telemetry: onnxruntime python tools-bench ## What traces cost in CPU time
+	python3 bench/telemetry.py
 
 bench-agreement: onnxruntime openvino python ## How far faster ways to compute agree with the exact one
 	.venv/bin/python bench/agreement.py

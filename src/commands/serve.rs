@@ -23,6 +23,8 @@ use super::parts;
 /// Serves until a signal asks for the end.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     let settings = settings.validated()?;
+    // Clients that could choose between several would give up; the first to install one wins.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::init_logs(&settings.operation)?;
     let metrics = telemetry::init_metrics()?;
     let traces = telemetry::init_traces(&settings.telemetry, &settings.instance_name())?;

@@ -2,10 +2,8 @@
 
 use azure_data_cosmos::Query;
 use azure_data_cosmos::options::MaxItemCountHint;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::{failure, item};
 use crate::records::Filter;
@@ -17,9 +15,8 @@ pub fn list(filter: &Filter, wanted: usize) -> Result<Query, Failure> {
     conditions.add("c.prediction =", filter.prediction.as_ref())?;
     conditions.add("c.confidence >=", filter.min_confidence)?;
     conditions.add("c.confidence <=", filter.max_confidence)?;
-    conditions.add("c.request_id >=", filter.from.map(first_id_from))?;
-    conditions.add("c.request_id <", filter.to.map(first_id_at))?;
-    conditions.add("c.request_id <", filter.before)?;
+    conditions.add("c.request_id >=", filter.lowest_id())?;
+    conditions.add("c.request_id <", filter.below_id())?;
     // The composite index serves filter and order together only if both are in the order.
     let order = match filter.prediction {
         Some(_) => "c.prediction ASC, c.request_id DESC",
@@ -75,17 +72,4 @@ impl Conditions {
         }
         Ok(query)
     }
-}
-
-// Identifiers begin with their time in milliseconds, and their text sorts as they do: bounds in time are bounds on
-// identifiers.
-fn first_id_at(time: Timestamp) -> Uuid {
-    let millis = u128::try_from(time.as_millisecond()).unwrap_or(0);
-    Uuid::from_u128(millis << 80)
-}
-
-// Times between two milliseconds belong to the next one.
-fn first_id_from(time: Timestamp) -> Uuid {
-    let up = i64::from(time.subsec_nanosecond() % 1_000_000 > 0);
-    first_id_at(Timestamp::from_millisecond(time.as_millisecond() + up).unwrap_or(time))
 }

@@ -30,16 +30,16 @@ mod tests {
     use jiff::Timestamp;
     use uuid::Uuid;
 
-    use super::reader::first_id_at;
     use super::*;
+    use crate::records::bounds::first_id_at;
     use crate::records::{ClassScore, Filter, ModelName, Page, Record};
 
     fn record(n: u8, prediction: &str, confidence: f32) -> Record {
         let millis = 1_700_000_000_000 + i64::from(n);
-        let mut id = first_id_at(Timestamp::from_millisecond(millis).unwrap());
-        id[15] = n;
+        let first = first_id_at(Timestamp::from_millisecond(millis).unwrap());
+        let id = Uuid::from_u128(first.as_u128() | u128::from(n));
         Record {
-            request_id: Uuid::from_slice(&id).unwrap(),
+            request_id: id,
             timestamp: Timestamp::from_millisecond(millis).unwrap(),
             image_name: format!("{n}.jpg"),
             prediction: prediction.into(),

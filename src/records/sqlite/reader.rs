@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::io_error;
 use super::row::from_row;
 use super::write::Spool;
+use crate::records::bounds::first_id_at;
 use crate::records::{Filter, Page, Record};
 
 /// Reads records while the writer writes.
@@ -110,7 +111,7 @@ impl Reader {
                 .prepare_cached(
                     "SELECT 1 FROM requests WHERE image_sha256 = ?1 AND request_id <> ?2 AND request_id >= ?3",
                 )?
-                .exists((digest, except.as_bytes(), first_id_at(since)))
+                .exists((digest, except.as_bytes(), first_id_at(since).as_bytes()))
         })
     }
 
@@ -125,7 +126,7 @@ impl Reader {
         self.with(|connection| {
             connection
                 .prepare(sql)?
-                .query_map([first_id_at(time)], |row| {
+                .query_map([first_id_at(time).as_bytes()], |row| {
                     Ok((hex::encode(row.get::<_, Vec<u8>>(0)?), row.get(1)?))
                 })?
                 .collect()
@@ -143,7 +144,9 @@ impl Reader {
         self.with(|connection| {
             connection
                 .prepare_cached(&sql)?
-                .query_map([first_id_at(time)], |row| Ok(Uuid::from_bytes(row.get(0)?)))?
+                .query_map([first_id_at(time).as_bytes()], |row| {
+                    Ok(Uuid::from_bytes(row.get(0)?))
+                })?
                 .collect()
         })
     }
@@ -170,14 +173,6 @@ impl Reader {
     }
 }
 
-// Identifiers begin with their time in milliseconds, so bounds in time are bounds on the key.
-pub(super) fn first_id_at(time: Timestamp) -> Vec<u8> {
-    let millis = u64::try_from(time.as_millisecond()).unwrap_or(0);
-    let mut id = vec![0; 16];
-    id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-    id
-}
-
 fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     let mut conditions = vec!["1".to_owned()];
     let mut values = Vec::new();
@@ -194,21 +189,11 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(max) = filter.max_confidence {
         add("confidence <=", f64::from(max).into());
     }
-    if let Some(from) = filter.from {
-        // Times between two milliseconds belong to the next one.
-        let up = if from.subsec_nanosecond() % 1_000_000 > 0 {
-            1
-        } else {
-            0
-        };
-        let from = Timestamp::from_millisecond(from.as_millisecond() + up).unwrap_or(from);
-        add("request_id >=", first_id_at(from).into());
+    if let Some(lowest) = filter.lowest_id() {
+        add("request_id >=", lowest.as_bytes().to_vec().into());
     }
-    if let Some(to) = filter.to {
-        add("request_id <", first_id_at(to).into());
-    }
-    if let Some(before) = filter.before {
-        add("request_id <", before.as_bytes().to_vec().into());
+    if let Some(below) = filter.below_id() {
+        add("request_id <", below.as_bytes().to_vec().into());
     }
     (conditions.join(" AND "), values)
 }
