@@ -196,16 +196,21 @@ impl Writer {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let spool = self.spool;
-        let write = |connection: &mut Connection| -> rusqlite::Result<()> {
+        let write = |connection: &mut Connection| -> rusqlite::Result<(u64, u64)> {
+            let (mut more, mut fewer) = (0, 0);
             let transaction = connection.transaction()?;
             for entry in group {
                 match &entry.change {
-                    Change::Append(record) => records::insert(&transaction, spool, record)?,
-                    Change::Shipped(ids) => records::shipped(&transaction, spool, ids)?,
-                    Change::Forget(ids) => records::forget(&transaction, ids)?,
+                    Change::Append(record) => {
+                        records::insert(&transaction, spool, record)?;
+                        more += 1;
+                    }
+                    Change::Shipped(ids) => fewer += records::shipped(&transaction, spool, ids)?,
+                    Change::Forget(ids) => fewer += records::forget(&transaction, spool, ids)?,
                 }
             }
-            transaction.commit()
+            transaction.commit()?;
+            Ok((more, fewer))
         };
         let start = std::time::Instant::now();
         let outcome = write(connection).map_err(|error| records::io_error(&error));
@@ -216,13 +221,22 @@ impl Writer {
             // Tried again after the next checkpoint if it fails.
             let _ = records::restart_log(connection);
         }
-        if outcome.is_ok() {
-            self.count(group);
-        } else {
-            // A fresh connection sees the disk as it is then, not as it was.
-            self.connection = None;
+        match outcome {
+            Ok((more, fewer)) => {
+                if spool != Spool::None {
+                    // Only this thread writes it.
+                    let waiting = self.waiting.load(Ordering::Relaxed) + more;
+                    self.waiting
+                        .store(waiting.saturating_sub(fewer), Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // A fresh connection sees the disk as it is then, not as it was.
+                self.connection = None;
+                Err(error)
+            }
         }
-        outcome
     }
 
     fn connect(&mut self) -> io::Result<()> {
@@ -237,24 +251,6 @@ impl Writer {
         self.waiting.store(waiting, Ordering::Relaxed);
         self.connection = Some(connection);
         Ok(())
-    }
-
-    // What is forgotten may have waited or not; the next opening of the database counts anew.
-    fn count(&self, group: &[Entry]) {
-        if self.spool == Spool::None {
-            return;
-        }
-        let (mut more, mut fewer) = (0, 0);
-        for entry in group {
-            match &entry.change {
-                Change::Append(_) => more += 1,
-                Change::Shipped(ids) => fewer += ids.len() as u64,
-                Change::Forget(_) => {}
-            }
-        }
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        self.waiting
-            .store((waiting + more).saturating_sub(fewer), Ordering::Relaxed);
     }
 
     fn note(&self, outcome: &io::Result<()>) {

@@ -33,7 +33,7 @@ impl RecordStore for Local {
         let mut writer = self.writer.lock().unwrap();
         let transaction = writer.transaction().unwrap();
         for record in records {
-            records::forget(&transaction, &[record.request_id]).unwrap();
+            records::forget(&transaction, Spool::None, &[record.request_id]).unwrap();
             records::insert(&transaction, Spool::None, record).unwrap();
         }
         transaction.commit().unwrap();
@@ -49,9 +49,9 @@ impl RecordStore for Local {
     }
 
     async fn delete(&self, request_id: Uuid) -> Result<bool, Failure> {
-        let known = self.reader.get(request_id).unwrap().is_some();
-        records::forget(&self.writer.lock().unwrap(), &[request_id]).unwrap();
-        Ok(known)
+        let writer = self.writer.lock().unwrap();
+        let removed = records::forget(&writer, Spool::Requests, &[request_id]).unwrap();
+        Ok(removed > 0)
     }
 
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {

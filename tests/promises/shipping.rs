@@ -152,6 +152,23 @@ async fn removal_reaches_the_shared_stores() {
 }
 
 #[tokio::test]
+async fn what_is_removed_while_it_waits_waits_no_more() {
+    let stores = Stores::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let setup = stores.pictures(Setup::new().data(dir.path()));
+    let app = setup.start().await;
+    stores.blob.set(Mode::Refuse);
+    let answers = post(&app, 3).await;
+    assert_eq!(app.metric("relance_backlog_records").await, 3);
+    stores.blob.set(Mode::Pass);
+    let url = format!("{}/requests/{}", app.url, id(&answers[1]));
+    let removed = app.client.delete(url).send().await.unwrap();
+    assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    shipped(&app).await;
+    assert_eq!((stores.blobs().await, listed(&app).await), (2, 2));
+}
+
+#[tokio::test]
 async fn a_full_spool_refuses_new_pictures_until_there_is_room() {
     let stores = Stores::start().await;
     let dir = tempfile::tempdir().unwrap();

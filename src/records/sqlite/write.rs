@@ -68,16 +68,25 @@ impl Spool {
     }
 }
 
-/// Removes records, wherever they are named.
+/// Removes records, wherever they are named; how many of them waited.
 ///
 /// # Errors
 /// SQLite's.
-pub fn forget(connection: &Connection, request_ids: &[Uuid]) -> rusqlite::Result<()> {
-    remove(connection, "requests", request_ids)?;
-    remove(connection, "outbox", request_ids)
+pub fn forget(
+    connection: &Connection,
+    spool: Spool,
+    request_ids: &[Uuid],
+) -> rusqlite::Result<u64> {
+    let records = remove(connection, "requests", request_ids)?;
+    let waited = remove(connection, "outbox", request_ids)?;
+    Ok(match spool {
+        Spool::None => 0,
+        Spool::Requests => records,
+        Spool::Outbox => waited,
+    })
 }
 
-/// Takes note that these need to wait no longer.
+/// Takes note that these need to wait no longer; how many of them did.
 ///
 /// # Errors
 /// SQLite's.
@@ -85,10 +94,10 @@ pub fn shipped(
     connection: &Connection,
     spool: Spool,
     request_ids: &[Uuid],
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<u64> {
     match spool.table() {
         Some(table) => remove(connection, table, request_ids),
-        None => Ok(()),
+        None => Ok(0),
     }
 }
 
@@ -116,11 +125,12 @@ pub fn fill_outbox(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(fill, []).map(drop)
 }
 
-fn remove(connection: &Connection, table: &str, request_ids: &[Uuid]) -> rusqlite::Result<()> {
+fn remove(connection: &Connection, table: &str, request_ids: &[Uuid]) -> rusqlite::Result<u64> {
     let sql = format!("DELETE FROM {table} WHERE request_id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
+    let mut removed = 0;
     for id in request_ids {
-        statement.execute([id.as_bytes()])?;
+        removed += statement.execute([id.as_bytes()])? as u64;
     }
-    Ok(())
+    Ok(removed)
 }
