@@ -13,7 +13,7 @@ use opentelemetry::KeyValue;
 
 use super::App;
 use crate::telemetry::request::{self, Current};
-use crate::telemetry::{Headers, ServerSpan};
+use crate::telemetry::{Headers, ServerSpan, calling};
 
 const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +30,7 @@ const CLIENT_GONE: u16 = 499;
 pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let exchange = Exchange::begin(&app, &request);
     let current = Current::new(exchange.trace(), exchange.is_recording());
+    let caller = exchange.span.as_ref().and_then(ServerSpan::traceparent);
     let answering = async {
         let mut response = next.run(request).await;
         exchange.end(&response);
@@ -41,7 +42,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         }
         response
     };
-    current.scope(answering).await
+    calling(caller, current.scope(answering)).await
 }
 
 impl Headers for HeaderMap {

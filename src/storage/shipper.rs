@@ -105,7 +105,7 @@ impl Shipper {
         }
         let mut span = task("ship");
         span.note("relance.records", batch.len() as u64);
-        let outcome = self.ship(batch).await;
+        let outcome = span.scope(self.ship(batch)).await;
         if let Some(failure) = &outcome.failure {
             span.fail(&failure.message);
         }

@@ -14,7 +14,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub use logs::init as init_logs;
 pub use metrics::init as init_metrics;
 pub use request::{measured, note, stage};
-pub use traces::{Headers, ServerSpan, Task, Traces, init as init_traces, task};
+pub use traces::{
+    Headers, ServerSpan, Task, Traces, calling, init as init_traces, task, traceparent,
+};
 
 /// Variables of OpenTelemetry that hold beside the settings once an exporter is set.
 pub const STANDARD_VARIABLES: [&str; 17] = [

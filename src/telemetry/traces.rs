@@ -136,6 +136,11 @@ impl ServerSpan {
         self.trace
     }
 
+    /// The header `traceparent` for calls to others; nothing if it is not recorded.
+    pub fn traceparent(&self) -> Option<String> {
+        self.span.as_ref().map(header)
+    }
+
     /// Whether it will be sent anywhere.
     pub fn is_recording(&self) -> bool {
         self.span.is_some()
@@ -180,7 +185,35 @@ pub fn task(name: &'static str) -> Task {
 #[must_use = "the task ends when this is dropped"]
 pub struct Task(Option<Span>);
 
+tokio::task_local! {
+    static CALLER: String;
+}
+
+/// The header `traceparent` for calls made here; nothing where no span is recorded.
+pub fn traceparent() -> Option<String> {
+    CALLER.try_with(String::clone).ok()
+}
+
+/// Lets `work` call others with this header.
+pub async fn calling<F: Future>(header: Option<String>, work: F) -> F::Output {
+    match header {
+        Some(header) => CALLER.scope(header, work).await,
+        None => work.await,
+    }
+}
+
+fn header(span: &Span) -> String {
+    let context = span.span_context();
+    let (trace, id) = (context.trace_id(), context.span_id());
+    format!("00-{trace}-{id}-{:02x}", context.trace_flags())
+}
+
 impl Task {
+    /// Lets `work` call others as a part of this.
+    pub async fn scope<F: Future>(&self, work: F) -> F::Output {
+        calling(self.0.as_ref().map(header), work).await
+    }
+
     /// Notes a number, such as how much was done.
     pub fn note(&mut self, name: &'static str, value: u64) {
         if let Some(span) = &mut self.0 {

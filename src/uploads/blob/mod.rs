@@ -34,7 +34,7 @@ use crate::settings::Shared;
 
 use super::file_name;
 use endpoint::Endpoint;
-use policy::{BodyMd5, Checksum, SharedKey};
+use policy::{BodyMd5, Companions, SharedKey};
 use token::Patient;
 
 /// How long anything but the transfer of a picture may take, waiting for a token included.
@@ -106,7 +106,7 @@ impl Blob {
         let client = |error| BlobError::Client(failure::cause(&error));
         let transport = crate::azure::transport().map_err(client)?;
 
-        let mut per_try: Vec<Arc<dyn Policy>> = vec![Arc::new(Checksum)];
+        let mut per_try: Vec<Arc<dyn Policy>> = vec![Arc::new(Companions)];
         let credential = if let Some(key) = &settings.azure_storage_key {
             let key = key.expose().trim().to_owned();
             let signer = SharedKey::new(endpoint.account.clone(), key).ok_or(

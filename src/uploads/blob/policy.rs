@@ -10,16 +10,18 @@ use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request};
 use azure_core::time::{OffsetDateTime, to_rfc7231};
 
+use crate::telemetry::traceparent;
+
 /// MD5 of a body, in the context of the call that sends it.
 pub(super) struct BodyMd5(pub [u8; 16]);
 
-/// Sends [`BodyMd5`] along, so that the service refuses a body that was damaged on its way. The SDK knows the header
-/// but has no option for it.
+/// Sends along the trace this is part of, and [`BodyMd5`], so that the service refuses a body that was damaged on its
+/// way. The SDK knows that header but has no option for it.
 #[derive(Debug)]
-pub(super) struct Checksum;
+pub(super) struct Companions;
 
 #[async_trait]
-impl Policy for Checksum {
+impl Policy for Companions {
     async fn send(
         &self,
         context: &Context,
@@ -28,6 +30,9 @@ impl Policy for Checksum {
     ) -> PolicyResult {
         if let Some(BodyMd5(digest)) = context.value::<BodyMd5>() {
             request.insert_header("content-md5", azure_core::base64::encode(digest));
+        }
+        if let Some(caller) = traceparent() {
+            request.insert_header("traceparent", caller);
         }
         next[0].send(context, request, &next[1..]).await
     }
