@@ -378,8 +378,11 @@ async fn a_collector_that_comes_back_gets_what_comes_then() {
     assert_eq!(app.metric(up).await, 1);
 }
 
+/// Methods of requests, and their `traceparent`.
+type Calls = Arc<Mutex<Vec<(String, String)>>>;
+
 /// Answers every request, and keeps the `traceparent` of each by its method.
-fn store() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+fn store() -> (String, Calls) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}/account", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
