@@ -121,6 +121,11 @@ impl Problem {
         }
     }
 
+    /// Whether the fault is on this side.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status >= 500
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.push((name, value.into()));
         self

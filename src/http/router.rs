@@ -15,12 +15,13 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
-use super::{App, auth, docs, health, metrics, models, observe, page, predict, requests};
+use super::{App, auth, batch, docs, health, metrics, models, observe, page, predict, requests};
 
 /// Routes that need credentials where any are set.
 fn guarded() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(predict::predict))
+        .routes(routes!(batch::predict))
         .routes(routes!(requests::list))
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
