@@ -50,7 +50,7 @@ pub(super) struct BatchProblem {
 #[allow(dead_code)]
 pub(super) struct BatchForm {
     /// The pictures.
-    #[schema(value_type = Vec<String>, format = Binary)]
+    #[schema(value_type = Vec<String>, format = Binary, min_items = 1)]
     image: Vec<Vec<u8>>,
 }
 

@@ -47,6 +47,7 @@ pub struct App {
     timeout: Duration,
     trusted_proxies: usize,
     served_by: HeaderValue,
+    release: Option<String>,
     meters: Meters,
     metrics: PrometheusHandle,
 }
@@ -82,6 +83,7 @@ impl App {
             timeout: Duration::from_millis(limits.request_timeout_ms),
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
+            release: settings.listen.release.clone(),
             meters,
             metrics,
         })

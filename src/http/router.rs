@@ -44,8 +44,9 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .merge(open())
         .split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description))
-        .layer(from_fn(explain_missing));
+    let description = docs::description(&description);
+    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
+    let docs = Router::from(docs).layer(from_fn(explain_missing));
     // A request goes through the layers from the last to the first.
     api.merge(page::router())
         .merge(docs)
@@ -57,11 +58,12 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// The OpenAPI description of the routes, without starting anything.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
+pub fn openapi() -> serde_json::Value {
+    let routes = OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
         .merge(guarded())
         .merge(open())
-        .into_openapi()
+        .into_openapi();
+    docs::description(&routes)
 }
 
 async fn not_found(uri: Uri) -> Problem {

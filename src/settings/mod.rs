@@ -58,6 +58,9 @@ pub struct Listen {
     /// Name of this instance in records, logs and the `X-Served-By` header [default: the host name]
     #[arg(long, env = "INSTANCE_NAME")]
     pub instance_name: Option<String>,
+    /// Name of the deployed release, shown by `GET /health/ready`
+    #[arg(long, env = "RELEASE")]
+    pub release: Option<String>,
     /// Proxies in front whose `X-Forwarded-For` entries are believed, counted from this service outwards
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,

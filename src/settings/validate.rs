@@ -118,6 +118,7 @@ impl Settings {
     fn forget_blanks(&mut self) {
         let blank = |s: &mut String| s.trim().is_empty();
         self.listen.instance_name.take_if(blank);
+        self.listen.release.take_if(blank);
         self.access.api_username.take_if(blank);
         self.access
             .api_password

@@ -136,7 +136,10 @@ async fn a_batch_keeps_to_its_limits() {
     )
     .await;
     assert!(detail.contains("multipart/form-data"), "{detail}");
-    problem(post(&app, Vec::new()), 400, "missing-field").await;
+    let empty = app
+        .post("/predict/batch")
+        .header("content-type", "multipart/form-data; boundary=b");
+    problem(empty.body("--b--\r\n"), 400, "missing-field").await;
     let none = post(&app, copies(1)).query(&[("top", "0")]);
     problem(none, 400, "bad-parameter").await;
 }
