@@ -77,6 +77,12 @@ bench-peers: onnxruntime python tools-bench ## Compare with other ways to serve 
 # For example: make loadtest SCENARIO=2500, or SCENARIO=all for 1000, 2500, 5000 and
 # 7500 users, three minutes each; with HOST_URL=https://... a service that is there.
 loadtest: SCENARIO ?= 1000
+loadtest: HOST_URL ?=
+loadtest: METRICS_URLS ?=
+loadtest: API_KEY ?=
+loadtest: DURATION ?=
+loadtest: WAIT ?=
+loadtest: PROCESSES ?=
 loadtest: onnxruntime tools-loadtest ## Many users at once, with Locust
 	$(if $(HOST_URL),,cargo build --release --locked)
 	.tools/locust/bin/python bench/loadtest $(SCENARIO)

@@ -185,7 +185,7 @@ def local(given: argparse.Namespace, name: str) -> Outcome:
 def main() -> int:
     given = options()
     url = os.environ.get("HOST_URL", "").rstrip("/")
-    metrics = [one for one in os.environ.get("METRICS_URLS", f"{url}/metrics").split(",") if one]
+    metrics = (os.environ.get("METRICS_URLS") or f"{url}/metrics").split(",")
     names = ALL if given.scenario == "all" else (given.scenario,)
     about = common.conditions()
     target = url or "An instance on this machine"
