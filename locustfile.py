@@ -35,8 +35,6 @@ NAME = os.environ.get("SCENARIO")
 SCENARIO = scenarios.find(NAME or "2500", seconds=os.environ.get("DURATION"), wait=os.environ.get("WAIT"))
 MIX = dict(SCENARIO.mix)
 LIST_LENGTH = 20
-# Seconds that the last requests get to end; for Locust as --stop-timeout.
-STOP_TIMEOUT = 20
 
 PICTURES = uploads.samples(ROOT / "models" / "samples")
 CREDENTIALS = web.credentials()
@@ -149,7 +147,7 @@ def gather(master: MasterRunner) -> None:
     Locust itself gives busy workers half a second for that, and loses what comes later.
     """
     master.send_message("finish")
-    end = time.monotonic() + STOP_TIMEOUT + web.PATIENCE
+    end = time.monotonic() + scenarios.STOP_TIMEOUT + web.PATIENCE
     while len(FINISHED) < len(master.clients) and time.monotonic() < end:
         time.sleep(0.1)
 

@@ -6,7 +6,8 @@ Locust needs an environment of its own: run it as `make loadtest`. Variables: HO
 instances, METRICS_URLS (the /metrics of each, comma separated); API_USERNAME and API_PASSWORD, or API_KEY; DURATION,
 WAIT and PROCESSES to change the scenario. Reports go to the folder --out: HTML, Markdown and JSON.
 
-Exits with 1 if a request failed, an answer lacks its record or /metrics does not confirm it, 2 if it could not run.
+Exits with 1 if a request failed, none was answered, an answer lacks its record or /metrics does not confirm it, and
+with 2 if it could not run.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import common  # noqa: E402
 from loadtest import exposition, report, web  # noqa: E402
 from loadtest.outcome import Outcome  # noqa: E402
 from loadtest.processors import Sample, watch  # noqa: E402
-from loadtest.scenarios import ALL, SCENARIOS, Scenario, find  # noqa: E402
+from loadtest.scenarios import ALL, SCENARIOS, STOP_TIMEOUT, Scenario, find  # noqa: E402
 
 # Locust's workers have other files open than connections, and so has the service.
 SPARE_FILES = 500
@@ -105,7 +106,7 @@ def load(
     command = [given.locust, "-f", common.ROOT / "locustfile.py", "--headless", "--host", url, "--only-summary"]
     command += ["--processes", str(processes()), "--master-bind-host", "127.0.0.1"]
     command += ["--master-bind-port", port, "--master-port", port]
-    command += ["--html", given.out / f"{name}.html", "--stop-timeout", "20", "--exit-code-on-error", "0"]
+    command += ["--html", given.out / f"{name}.html", "--stop-timeout", str(STOP_TIMEOUT), "--exit-code-on-error", "0"]
     env = {**os.environ, "SCENARIO": name, "LOADTEST_FACTS": str(facts), "PYTHONUNBUFFERED": "1"}
     log = given.out / f"{name}.log"
     probe = [sys.executable, Path(__file__).with_name("probe.py"), url]
@@ -126,9 +127,12 @@ def load(
                 os.killpg(locust.pid, 9)
                 locust.wait()
             told, _ = prober.communicate()
-    if locust.returncode or not facts.is_file():
-        raise CannotRun(f"Locust ended with {locust.returncode}:\n" + "\n".join(log.read_text().splitlines()[-15:]))
-    return json.loads(facts.read_text()), json.loads(told), samples
+    found = json.loads(facts.read_text()) if facts.is_file() else {}
+    if locust.returncode or not found.get("stats"):
+        # The last lines are its tables.
+        said = [line for line in log.read_text().splitlines() if "ERROR" in line or "Error" in line]
+        raise CannotRun("\n".join([f"no request was sent; Locust ended with {locust.returncode}, see {log}", *said]))
+    return found, json.loads(told), samples
 
 
 def measure(given: argparse.Namespace, name: str, url: str, metrics: list[str], pid: int | None) -> Outcome:
@@ -207,7 +211,7 @@ def main() -> int:
     print(text)
     print(f"In {given.out}: summary.md, summary.json, and Locust's report of each scenario as HTML.")
     good = all(
-        one.failures == 0 and not one.lost and one.counted_by_service in (None, one.predictions)
+        one.answers and not one.failures and not one.lost and one.counted_by_service in (None, one.predictions)
         for one in outcomes.values()
     )
     return 0 if good else 1

@@ -41,6 +41,9 @@ SCENARIOS = {
     "7500": Scenario(users=7500, seconds=180),
 }
 
+# Seconds that the last requests get to end.
+STOP_TIMEOUT = 20
+
 # What SCENARIO=all runs, one after the other.
 ALL = ("1000", "2500", "5000", "7500")
 

@@ -14,6 +14,7 @@ FIGURE = Path(__file__).with_name("autoscale.svg")
 # Legible on white and on black, and told apart without seeing colours by their lightness and dashes.
 INK, COMMON_COLOUR, RECOMMENDED_COLOUR, LOAD_COLOUR = "#848484", "#d9822b", "#2f8fd0", "#848484"
 SHOWN = ("step", "ramp", "spike")
+LOAD_LABEL = "load, in instances"
 
 STYLE = {
     "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
@@ -32,7 +33,7 @@ def draw() -> pyplot.Figure:
             above, below = axes[:, column]
             minute = slice(None, None, MINUTE)
             time = range(0, len(load) // MINUTE)
-            above.plot(time, load[minute] / 1000, color=LOAD_COLOUR, linestyle=":", linewidth=2, label="load, in instances")
+            above.plot(time, load[minute] / 1000, color=LOAD_COLOUR, linestyle=":", linewidth=2, label=LOAD_LABEL)
             for label, rule, colour, line in (
                 ("common rule", COMMON, COMMON_COLOUR, "--"),
                 ("recommended rule", RECOMMENDED, RECOMMENDED_COLOUR, "-"),

@@ -87,6 +87,18 @@ def test_refusals_are_counted_apart_from_failures(tmp_path: Path) -> None:
     assert smoke["counted_by_service"] == smoke["predictions"], "a refusal was counted as an answer"
 
 
+def test_failures_end_with_1_and_are_named(tmp_path: Path) -> None:
+    # The largest sample picture is accepted and with a mark it is not.
+    most = max(path.stat().st_size for path in PICTURE.parent.glob("*.jpg"))
+    done, scenarios_ = loadtest(tmp_path, "smoke", DURATION="4", WAIT="0", MAX_UPLOAD_BYTES=str(most))
+    assert done.returncode == 1, done.stdout + done.stderr
+    smoke = scenarios_["smoke"]
+    assert smoke["failures"] == smoke["requests"]["POST /predict new"]["failures"] > 0
+    assert [error["error"] for error in smoke["errors"]] == ["CatchResponseError('status 413')"]
+    assert smoke["counted_by_service"] == smoke["predictions"], "a failure was counted as an answer"
+    assert "| smoke: no failures but refusals with Retry-After | 0 | met |" not in done.stdout
+
+
 def test_a_service_elsewhere_is_measured_with_its_credentials(tmp_path: Path) -> None:
     with common.Service(PROGRAM, tmp_path, API_USERNAME=USER, API_PASSWORD=PASSWORD, RATE_LIMIT_PER_MINUTE="0") as one:
         closed, nothing = loadtest(tmp_path / "closed", "smoke", HOST_URL=one.url)
@@ -110,6 +122,8 @@ def test_what_cannot_run_says_why(tmp_path: Path) -> None:
     ):
         done, _ = loadtest(tmp_path, "smoke", **variables)
         assert done.returncode == 2 and reason in done.stderr, done.stdout + done.stderr
+    done, _ = loadtest(tmp_path, "smoke", MAX_UPLOAD_BYTES="1000")
+    assert done.returncode == 2 and "POST /predict: 413" in done.stderr, done.stdout + done.stderr
     done, _ = loadtest(tmp_path, "many")
     assert done.returncode == 2 and "7500" in done.stderr
 
