@@ -25,6 +25,7 @@ import tempfile
 import time
 import urllib.error
 from pathlib import Path
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -152,6 +153,8 @@ def measure(given: argparse.Namespace, name: str, url: str, metrics: list[str], 
         try:
             outcome.metrics = exposition.Difference(before, exposition.read(metrics))
             outcome.metrics.check()
+            if len(outcome.instances) > len(metrics):
+                raise exposition.Unreadable(f"{len(outcome.instances)} instances answered; give METRICS_URLS of all")
         except exposition.Unreadable as error:
             outcome.metrics, outcome.no_metrics = None, str(error)
     return outcome
@@ -195,6 +198,8 @@ def main() -> int:
     target = url or "An instance on this machine"
     outcomes: dict[str, Outcome] = {}
     try:
+        if "@" in urlsplit(url).netloc:
+            raise CannotRun("HOST_URL holds credentials; give them as API_USERNAME and API_PASSWORD, or API_KEY")
         if not given.locust.is_file():
             raise CannotRun(f"there is no {given.locust}: scripts/install-tools loadtest")
         given.out.mkdir(parents=True, exist_ok=True)

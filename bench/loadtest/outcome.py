@@ -10,6 +10,9 @@ from loadtest.scenarios import Scenario
 # So long after the last user came, all of them are at work; and so long before the end, none has gone.
 SETTLING = 2.0
 
+# Begins the facts that count answers by instance.
+ANSWERED_BY = "answered by "
+
 PREDICTIONS = ("POST /predict known", "POST /predict new", "POST /predict reference")
 
 
@@ -122,6 +125,11 @@ class Outcome:
     def health_quantile(self, share: float) -> float:
         """Of /health, as a load balancer beside the users sees it; no answer counts as for ever."""
         return nearest_rank([time if status == 200 else math.inf for _, time, status in self.probe], share)
+
+    @property
+    def instances(self) -> list[str]:
+        """The names of those that answered."""
+        return [fact.removeprefix(ANSWERED_BY) for fact in self.facts if fact.startswith(ANSWERED_BY)]
 
     @property
     def counted_by_service(self) -> int | None:

@@ -118,7 +118,7 @@ def monthly(given: dict, wanted: Need) -> dict[str, float]:
 def rounded(value: float) -> str:
     """Two digits, for there is no more in the assumptions."""
     if value < 1:
-        return f"{value:.1f}"
+        return f"{value:.1g}"
     digits = 10 ** max(math.floor(math.log10(value)) - 1, 0)
     return f"{round(value / digits) * digits:,}"
 

@@ -6,10 +6,15 @@ import copy
 import json
 import os
 import re
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import urllib.request
 import uuid
+from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -113,15 +118,75 @@ def test_a_service_elsewhere_is_measured_with_its_credentials(tmp_path: Path) ->
     assert PASSWORD not in said
 
 
+@contextmanager
+def balancer(*urls: str) -> Iterator[str]:
+    """Hands connections to these services in turn."""
+    backends = cycle(tuple(url.removeprefix("http://").split(":")) for url in urls)
+
+    class Connection(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            host, port = next(backends)
+            with socket.create_connection((host, int(port))) as backend:
+                back = threading.Thread(target=self.copy, args=(backend, self.request), daemon=True)
+                back.start()
+                self.copy(self.request, backend)
+                back.join()
+
+        @staticmethod
+        def copy(source: socket.socket, sink: socket.socket) -> None:
+            try:
+                while data := source.recv(1 << 16):
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+        request_queue_size = 100
+
+    with Server(("127.0.0.1", 0), Connection) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_several_instances_are_told_apart(tmp_path: Path) -> None:
+    settings = {"RATE_LIMIT_PER_MINUTE": "0"}
+    with (
+        common.Service(PROGRAM, tmp_path, INSTANCE_NAME="one", **settings) as one,
+        common.Service(PROGRAM, tmp_path, INSTANCE_NAME="two", **settings) as two,
+        balancer(one.url, two.url) as url,
+    ):
+        # They share no store, so both are shown what will be referred to.
+        for path in PICTURE.parent.glob("*.jpg"):
+            for service in (one, two):
+                ask(service, uploads.upload(path.name, path.read_bytes()))
+        ours = {"HOST_URL": url, "DURATION": "4", "PROCESSES": "1"}
+        both = ",".join(f"{service.url}/metrics" for service in (one, two))
+        half, unknown = loadtest(tmp_path / "half", "smoke", **ours)
+        done, known = loadtest(tmp_path / "both", "smoke", METRICS_URLS=both, **ours)
+    assert done.returncode == 0, done.stdout + done.stderr
+    smoke = known["smoke"]
+    assert {"answered by one", "answered by two"} < set(smoke["facts"])
+    assert smoke["counted_by_service"] == smoke["predictions"] > 0
+    # One of them says nothing about the other's answers.
+    assert half.returncode == 0, half.stdout + half.stderr
+    assert unknown["smoke"]["counted_by_service"] is None and unknown["smoke"]["no_metrics"]
+
+
 def test_what_cannot_run_says_why(tmp_path: Path) -> None:
     for variables, reason in (
         ({"HOST_URL": "http://127.0.0.1:9"}, "does not answer"),
+        ({"HOST_URL": f"http://{USER}:hush@127.0.0.1:9"}, "HOST_URL holds credentials"),
         ({"PROCESSES": "none"}, "PROCESSES is 'none'"),
         ({"WAIT": "3-1"}, "'3-1' is no wait"),
         ({"DURATION": "-1"}, "'-1' is no length"),
     ):
         done, _ = loadtest(tmp_path, "smoke", **variables)
         assert done.returncode == 2 and reason in done.stderr, done.stdout + done.stderr
+        assert "hush" not in done.stdout + done.stderr
     done, _ = loadtest(tmp_path, "smoke", MAX_UPLOAD_BYTES="1000")
     assert done.returncode == 2 and "POST /predict: 413" in done.stderr, done.stdout + done.stderr
     done, _ = loadtest(tmp_path, "many")

@@ -97,7 +97,7 @@ def test_prices_add_up(given: dict) -> None:
 
 def test_figures_have_two_digits() -> None:
     assert [capacity.rounded(value) for value in (0.04, 0.25, 6.84, 68.4, 684, 123_456)] == [
-        "0.0", "0.2", "7", "68", "680", "120,000",
+        "0.04", "0.2", "7", "68", "680", "120,000",
     ]  # fmt: skip
 
 
