@@ -22,7 +22,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 from pathlib import Path
 from urllib.parse import urlsplit

@@ -3,12 +3,11 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from loadtest import web
 
 Labels = frozenset[tuple[str, str]]
 Reading = dict[tuple[str, Labels], float]
+
 
 class Unreadable(Exception):
     """Metrics that cannot be had; says why."""
@@ -16,6 +15,9 @@ class Unreadable(Exception):
 
 def read(urls: list[str]) -> Reading:
     """The metrics of all instances, added up."""
+    # Here, because the rest does without it.
+    from prometheus_client.parser import text_string_to_metric_families
+
     total: Reading = defaultdict(float)
     for url in urls:
         try:

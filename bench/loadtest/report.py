@@ -39,9 +39,7 @@ def targets(outcomes: dict[str, Outcome]) -> list[tuple[str, str, bool]]:
         for name in ("5000", "7500"):
             if name in outcomes:
                 ratio = outcomes[name].rate / base if base else 0.0
-                judged.append(
-                    (f"{name}: at least {STEADY} × the answers/s of 2500", figure(ratio, 2), ratio >= STEADY)
-                )
+                judged.append((f"{name}: at least {STEADY} × the answers/s of 2500", figure(ratio, 2), ratio >= STEADY))
     return judged
 
 

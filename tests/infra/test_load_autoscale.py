@@ -135,3 +135,14 @@ def test_the_recommended_rule_is_better_where_it_is_said_to_be() -> None:
 def test_rules_that_azure_would_refuse_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError):
         Rule(**wrong)
+
+
+def test_the_figure_shows_both_rules_under_each_load(tmp_path: Path) -> None:
+    import plot
+
+    plot.save(tmp_path / "figure.svg")
+    drawn = (tmp_path / "figure.svg").read_text()
+    for words in (*plot.SHOWN, "instances", "refused, %", "common rule", "recommended rule", plot.LOAD_LABEL):
+        assert f">{words}<" in drawn, words
+    assert 'style="fill: #ffffff"' not in drawn, "a white background would hide the page's own"
+    assert len(drawn) < 100_000

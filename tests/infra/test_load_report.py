@@ -2,133 +2,124 @@
 
 from __future__ import annotations
 
-import subprocess
+import math
 import sys
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "bench"))
 
-# The load test runs in an environment of its own, and so does this, as a program.
-PROGRAM = """
-import math, sys
-sys.path.insert(0, sys.argv[1])
-from loadtest.exposition import Difference, Unreadable
-from loadtest.outcome import Outcome, nearest_rank, quantile
-from loadtest.processors import Sample, shares
-from loadtest.report import targets
-from loadtest.scenarios import Scenario
+from loadtest.exposition import Difference, Reading, Unreadable  # noqa: E402
+from loadtest.outcome import Outcome, nearest_rank, quantile  # noqa: E402
+from loadtest.processors import Sample, shares  # noqa: E402
+from loadtest.report import targets  # noqa: E402
+from loadtest.scenarios import Scenario  # noqa: E402
 
-def series(name, value, **labels):
-    return {(name, frozenset(labels.items())): value}
-
-def row(name, seconds, failures=0, times=None):
-    failed = {str(min(seconds)): failures} if failures else {}
-    return {"name": name, "method": "POST", "num_requests": sum(seconds.values()), "num_failures": failures,
-            "start_time": 1000.0, "response_times": times or {"10": 99, "500": 1},
-            "num_reqs_per_sec": {str(k): v for k, v in seconds.items()}, "num_fail_per_sec": failed}
-
-def outcome(name, users, each_second, failures=0, records=None, health=1.0, refused=0):
-    seconds = {1000 + n: each_second for n in range(180)}
-    stats = [row("POST /predict known", seconds, failures)]
-    if refused:
-        stats.append(row("refused 503: POST /predict new", {1100: refused}))
-    told = {"facts": {"introduced": 8}, "errors": [], "stats": stats}
-    return Outcome(name, Scenario(users=users, seconds=180), told, [[0, health, 200]] * 100, records=records)
-
-def judged(outcomes):
-    return {what: ok for what, _, ok in targets(outcomes)}
-"""
+START = 1000
 
 
-def run(code: str) -> None:
-    """Runs assertions with the modules of the load test."""
-    python = REPO / ".tools/locust/bin/python"
-    if not python.exists():
-        pytest.fail(f"there is no {python}: scripts/install-tools loadtest", pytrace=False)
-    done = subprocess.run([python, "-c", PROGRAM + code, REPO / "bench"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+def row(name: str, by_second: dict[int, int], failures: int = 0) -> dict:
+    """A line of Locust's statistics."""
+    return {
+        "name": name,
+        "num_requests": sum(by_second.values()),
+        "num_failures": failures,
+        "start_time": float(START),
+        "response_times": {"10": 99, "500": 1},
+        "num_reqs_per_sec": {str(second): count for second, count in by_second.items()},
+        "num_fail_per_sec": {str(min(by_second)): failures} if failures else {},
+    }
+
+
+def outcome(name: str, rows: list[dict], records: int | None = None, health: float = 1.0) -> Outcome:
+    told = {"facts": {"introduced": 8}, "errors": [], "stats": rows}
+    scenario = Scenario(users=int(name), seconds=180)
+    return Outcome(name, scenario, told, [[0, health, 200]] * 100, records=records)
+
+
+def steady(each_second: int) -> dict[int, int]:
+    return {START + second: each_second for second in range(180)}
 
 
 def test_answers_a_second_are_counted_while_all_users_are_there() -> None:
-    run(
-        """
-ramp = {1000 + n: n for n in range(75)} | {1000 + n: 2000 for n in range(75, 180)}
-told = {"facts": {}, "errors": [], "stats": [row("POST /predict known", ramp)]}
-one = Outcome("7500", Scenario(users=7500, seconds=180), told, [])
-assert one.rate == 2000, one.rate
-# Failures and refusals are no answers.
-failed = outcome("2500", 2500, 100, failures=50, refused=9)
-assert (failed.failures, failed.refusals, failed.answers) == (50, 9, 17950)
-assert failed.rate == 100
-"""
+    ramp = {START + n: n if n < 75 else 2000 for n in range(180)}
+    assert outcome("7500", [row("POST /predict known", ramp)]).rate == 2000
+
+
+def test_failures_and_refusals_are_no_answers() -> None:
+    rows = [row("POST /predict known", steady(100), 50), row("refused 503: POST /predict new", {START + 100: 9})]
+    one = outcome("2500", rows)
+    assert (one.failures, one.refusals, one.answers, one.predictions) == (50, 9, 17950, 17950)
+    assert one.rate == 100
+
+
+def judged(*outcomes: Outcome) -> dict[str, bool]:
+    return {what: ok for what, _, ok in targets({one.name: one for one in outcomes})}
+
+
+def test_targets_are_met() -> None:
+    good = judged(
+        outcome("2500", [row("POST /predict known", steady(1240))], records=180 * 1240 + 8),
+        outcome("7500", [row("POST /predict known", steady(1200))], records=180 * 1200 + 8),
     )
+    assert len(good) == 11 and all(good.values()), good
 
 
 def test_each_target_can_be_missed() -> None:
-    run(
-        """
-good = {"2500": outcome("2500", 2500, 1240, records=223208), "7500": outcome("7500", 7500, 1200, records=216008)}
-assert all(judged(good).values()), judged(good)
-bad = {
-    "2500": outcome("2500", 2500, 1190, failures=1, records=1000, health=101.0),
-    "7500": outcome("7500", 7500, 900, health=math.inf),
-}
-met = [what for what, ok in judged(bad).items() if ok]
-assert met == ["2500: no known picture classified again", "7500: no failures but refusals with Retry-After"], met
-# A refusal is no failure.
-assert judged({"5000": outcome("5000", 5000, 1, refused=5)})["5000: no failures but refusals with Retry-After"]
-"""
-    )
+    slow = outcome("2500", [row("POST /predict known", steady(1190), 1)], records=180 * 1190 + 6, health=101.0)
+    slow.facts["POST /predict known, not cached"] = 1
+    falling = outcome("7500", [row("POST /predict known", steady(900), 1)], health=math.inf)
+    bad = judged(slow, falling)
+    assert len(bad) == 9 and not any(bad.values()), bad
 
 
-def test_metrics_are_differences_of_what_all_instances_tell() -> None:
-    run(
-        """
-refused = series("r_total", 1, route="/a", status="503")
-before = series("r_total", 5, route="/a", status="200") | refused
-after = series("r_total", 9, route="/a", status="200") | refused | series("r_total", 2, route="/b", status="200")
-seen = Difference(before, after)
-seen.check()
-assert seen.value("r_total", route="/a") == 4 and seen.value("r_total", status="200") == 6
-assert seen.by("r_total", "route", "status") == {("/a", "200"): 4, ("/b", "200"): 2}
-try:
-    Difference(after, before).check()
-    raise SystemExit("a counter that went down was not noticed")
-except Unreadable:
-    pass
-buckets = {0.001: 50, 0.01: 90, float("inf"): 100}
-histogram = {}
-for bound, count in buckets.items():
-    histogram |= series("t_bucket", count, le=str(bound), route="/a")
-seen = Difference({}, histogram)
-assert seen.quantile(0.25, "t", route="/a") == 0.0005
-assert abs(seen.quantile(0.7, "t", route="/a") - 0.0055) < 1e-12
-assert seen.quantile(0.99, "t", route="/a") == 0.01, "beyond the last bound it is not known better"
-assert math.isnan(seen.quantile(0.5, "t", route="/b"))
-"""
-    )
+def test_only_one_lost_record_is_a_loss() -> None:
+    rows = [row("POST /predict known", steady(10))]
+    assert [outcome("1000", rows, records=n).lost for n in (1807, 1808, 1809)] == [1, 0, 0]
+    assert outcome("1000", rows).lost is None, "not known of a service elsewhere"
+
+
+def series(name: str, value: float, **labels: str) -> Reading:
+    return {(name, frozenset(labels.items())): value}
+
+
+def test_metrics_are_differences() -> None:
+    refused = series("r_total", 1, route="/a", status="503")
+    before = series("r_total", 5, route="/a", status="200") | refused
+    after = series("r_total", 9, route="/a", status="200") | refused | series("r_total", 2, route="/b", status="200")
+    seen = Difference(before, after)
+    seen.check()
+    assert seen.value("r_total", route="/a") == 4 and seen.value("r_total", status="200") == 6
+    assert seen.by("r_total", "route", "status") == {("/a", "200"): 4, ("/b", "200"): 2}
+    with pytest.raises(Unreadable):
+        Difference(after, before).check()
+
+
+def test_quantiles_of_histograms_are_those_of_prometheus() -> None:
+    buckets = {"0.001": 50, "0.01": 90, "+Inf": 100}
+    histogram: Reading = {}
+    for bound, count in buckets.items():
+        histogram |= series("t_bucket", count, le=bound, route="/a")
+    seen = Difference({}, histogram)
+    assert seen.quantile(0.25, "t", route="/a") == pytest.approx(0.0005)
+    assert seen.quantile(0.7, "t", route="/a") == pytest.approx(0.0055)
+    assert seen.quantile(0.99, "t", route="/a") == 0.01, "beyond the last bound nothing better is known"
+    assert math.isnan(seen.quantile(0.5, "t", route="/b"))
 
 
 def test_quantiles() -> None:
-    run(
-        """
-assert quantile({"1": 98, "20": 1, "300": 1}, 0.5) == 1 and quantile({"300": 1, "1": 98, "20": 1}, 0.99) == 20
-assert math.isnan(quantile({}, 0.5)) and math.isnan(nearest_rank([], 0.5))
-assert nearest_rank([3, 1, 2], 0.5) == 2 and nearest_rank([1, math.inf], 0.99) == math.inf
-"""
-    )
+    assert quantile({"1": 98, "20": 1, "300": 1}, 0.5) == 1 and quantile({"300": 1, "1": 98, "20": 1}, 0.99) == 20
+    assert math.isnan(quantile({}, 0.5)) and math.isnan(nearest_rank([], 0.5))
+    assert nearest_rank([3, 1, 2], 0.5) == 2
+    assert nearest_rank([1, math.inf], 0.99) == math.inf, "no answer is slower than any"
 
 
 def test_shares_of_the_processors() -> None:
-    run(
-        """
-samples = [Sample(time=t, service=0.5 * t, locust=t, busy=1.75 * t, idle=0.25 * t) for t in range(10)]
-found = shares(samples, 2, 8)
-found.pop("cpus")
-assert found == {"service": 0.5, "locust": 1, "others": 0.25, "idle": 0.25}
-assert shares([], 2, 8) == {} and shares(samples[:1], 2, 8) == {}
-assert shares(samples[:2], 5, 8)["locust"] == 1
-"""
-    )
+    samples = [Sample(time=t, service=0.5 * t, locust=t, busy=1.75 * t, idle=0.25 * t) for t in range(10)]
+    found = shares(samples, 2, 8)
+    del found["cpus"]
+    assert found == {"service": 0.5, "locust": 1, "others": 0.25, "idle": 0.25}
+    assert shares([], 2, 8) == {} and shares(samples[:1], 2, 8) == {}
+    assert shares(samples[:2], 5, 8)["locust"] == 1, "the samples around are taken"
