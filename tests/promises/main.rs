@@ -12,7 +12,7 @@ mod docs;
 mod durability;
 mod faults;
 mod flight;
-mod hostile;
+mod hostile_pictures;
 mod limits;
 mod logs;
 mod metrics;
