@@ -110,7 +110,8 @@ def test_grafana_finds_them_and_prometheus():
     (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
     (provider,) = yaml.safe_load((provisioning / "dashboards/relance.yml").read_text())["providers"]
     assert source["type"] == "prometheus" and source["isDefault"]
-    # The command in the document mounts the folder where the provider looks, and tells where Prometheus is.
+    # The command in the document mounts the folders where Grafana looks, and says which machine is `prometheus`.
     page = (GRAFANA.parents[2] / "docs/dashboards.md").read_text()
-    assert f":{provider['options']['path']}:ro" in page and "PROMETHEUS_URL" in source["url"] and \
-        "PROMETHEUS_URL=" in page
+    host = re.fullmatch(r"http://([a-z]+):9090", source["url"])[1]
+    assert f"grafana/dashboards:{provider['options']['path']}:ro" in page
+    assert "grafana/provisioning:/etc/grafana/provisioning:ro" in page and f"--add-host {host}:" in page
