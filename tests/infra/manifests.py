@@ -33,8 +33,10 @@ def rendered(overlay: str) -> str:
     return done.stdout
 
 
+@functools.cache
 def objects(overlay: str) -> list[Manifest]:
-    return list(yaml.safe_load_all(rendered(overlay)))
+    """To look at; who changes one takes a copy."""
+    return list(yaml.load_all(rendered(overlay), Loader=yaml.CSafeLoader))
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, Manifest]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 
@@ -48,7 +49,7 @@ def test_everything_follows_the_published_schemas(overlay: str, version: str):
 
 @overlays
 def test_a_wrong_field_would_be_found(overlay: str):
-    wrong = workload(overlay)
+    wrong = copy.deepcopy(workload(overlay))
     wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 5
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)

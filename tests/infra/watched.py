@@ -105,7 +105,7 @@ class Relance(Server):
         environment = {"PORT": "0", "DATA_DIR": str(folder / "data"), "MODEL": str(REPO / "models/bottle.onnx"),
                        **settings}
         super().__init__(BINARY, "serve", folder=REPO, environment=environment)
-        self.url = self.says(r"ready on (http://\S+)")[1]
+        self.url = self.says(r"ready on (http://[0-9.:]+)")[1]
 
     def metrics(self) -> str:
         return http.open(f"{self.url}/metrics", timeout=PATIENCE).read().decode()
