@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from email.utils import formatdate
@@ -118,15 +119,26 @@ class Relance(Server):
         except urllib.error.HTTPError as refused:
             return refused.code
 
-    def traffic(self, seconds: float) -> int:
-        """New pictures, known ones and what is none; how many were answered."""
-        picture, answered, end = PICTURE.read_bytes(), 0, time.monotonic() + seconds
-        while time.monotonic() < end:
+
+class Traffic:
+    """New pictures, known ones and what is none, until it is stopped."""
+
+    def __init__(self, relance: Relance):
+        self.relance, self.answered, self._going = relance, 0, True
+        self._thread = threading.Thread(target=self._send, daemon=True)
+        self._thread.start()
+
+    def _send(self) -> None:
+        picture = PICTURE.read_bytes()
+        while self._going:
             # Decoders don't look behind the last byte, so this is a new picture with the same pixels.
             for body in (picture + str(time.monotonic_ns()).encode(), picture, b"no picture"):
-                answered += self.send(body) == 200
-            time.sleep(0.05)
-        return answered
+                self.answered += self.relance.send(body) == 200
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self._going = False
+        self._thread.join()
 
 
 class Prometheus(Server):
@@ -143,6 +155,7 @@ class Prometheus(Server):
         super().__init__("prometheus", "--config.file=prometheus.yml", f"--storage.tsdb.path={history}",
                          "--storage.tsdb.retention.time=30d", f"--web.listen-address={self.url[7:]}",
                          "--log.level=warn", folder=folder)
+        eventually("Prometheus is ready", lambda: http.open(f"{self.url}/-/ready", timeout=PATIENCE))
         eventually("Prometheus has scraped", lambda: self.query("up"))
 
     def api(self, path: str, **parameters: str) -> object:

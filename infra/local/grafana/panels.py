@@ -86,7 +86,7 @@ def choice(name: str, label: str, values: str, **more: object) -> dict:
     """A variable with the values of a label; all of them unless some are chosen."""
     return {"type": "query", "name": name, "label": label, "datasource": DATASOURCE, "query": values, "refresh": 2,
             "multi": True, "includeAll": True, "current": {"text": "All", "value": "$__all"}, "sort": 1, "hide": 0,
-            "allValue": ".*", **more}
+            **more}
 
 
 def dashboard(uid: str, title: str, about: str, rows: dict[str, list[dict]], *choices: dict, since: str) -> dict:
