@@ -104,7 +104,8 @@ class Azurite(Server):
 class Relance(Server):
     def __init__(self, folder: Path, **settings: str):
         environment = {"PORT": "0", "DATA_DIR": str(folder / "data"), "MODEL": str(REPO / "models/bottle.onnx"),
-                       **settings}
+                       # The tests' clients are few and send much.
+                       "RATE_LIMIT_PER_MINUTE": "0", **settings}
         super().__init__(BINARY, "serve", folder=REPO, environment=environment)
         self.url = self.says(r"ready on (http://[0-9.:]+)")[1]
 
