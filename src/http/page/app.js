@@ -1,6 +1,6 @@
 /** Starts the page and moves between its views: #/classify, #/requests, #/live. */
 
-import { call, session, signedIn } from "./api.js";
+import { call, getJson, session, signedIn } from "./api.js";
 import * as classify from "./classify.js";
 import { byId } from "./dom.js";
 import * as i18n from "./i18n.js";
@@ -45,6 +45,22 @@ function setTitle(view) {
   document.title = `${i18n.t(NAMES[view])} · relance`;
 }
 
+async function showModel() {
+  const { models } = await getJson("models");
+  const model = models.find(({ active }) => active);
+  const { width, height } = model.input;
+  byId("model").textContent = [
+    `${i18n.t("Model")} ${model.name}@${model.version}`,
+    `${i18n.write("count", model.classes.length)} ${i18n.t("classes")}`,
+    `${width} × ${height}`,
+  ].join(" · ");
+}
+
+function showAll() {
+  show();
+  showModel().catch((error) => (byId("model").textContent = error.message));
+}
+
 // A plain link cannot send the headers with the credentials.
 async function showMetrics(event) {
   if (!signedIn()) return;
@@ -54,7 +70,10 @@ async function showMetrics(event) {
 }
 
 i18n.start(byId("language"));
-i18n.onLanguage(() => setTitle(current));
+i18n.onLanguage(() => {
+  setTitle(current);
+  showModel();
+});
 signIn.start();
 classify.start();
 requests.start();
@@ -63,6 +82,6 @@ byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId(`${current}-title`).focus();
 });
-session.addEventListener("signed-in", show);
+session.addEventListener("signed-in", showAll);
 addEventListener("hashchange", show);
-show();
+showAll();

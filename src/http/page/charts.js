@@ -56,9 +56,10 @@ export class Chart {
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { y: { range: (_, low, high) => [0, top ?? nice(high)] } },
+        padding: [8, 10, 0, 0],
         axes: [
-          { ...axis, grid: { show: false }, space: 70, values: (_, splits) => splits.map((time) => write("minute", time * 1000)) },
-          { ...axis, size: 58, space: 32, values: (_, splits) => splits.map((value) => write(format, value)) },
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 56, values: (_, splits) => splits.map((time) => write("minute", time * 1000)) },
+          { ...axis, size: 54, space: 30, values: (_, splits) => splits.map((value) => write(format, value)) },
         ],
         series: [
           {},
@@ -112,5 +113,5 @@ export class Chart {
 export function nice(high) {
   if (!(high > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(high));
-  return [1, 2, 5, 10].find((step) => step * power >= high) * power;
+  return [1, 2, 4, 6, 8, 10].find((step) => step * power >= high) * power;
 }

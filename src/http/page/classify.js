@@ -1,6 +1,6 @@
 /** The view that classifies pictures. */
 
-import { call, getJson } from "./api.js";
+import { call } from "./api.js";
 import { byId, copyOf, element, frame, say, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
 import { inLanes, patiently } from "./patience.js";
@@ -52,7 +52,7 @@ function show(item) {
       ].join(" · "),
       ".timing": [
         stages(item.timing),
-        t("{time} with the way there and back", { time: write("milliseconds", item.roundTrip) }),
+        t("round trip {time}", { time: write("milliseconds", item.roundTrip) }),
       ].filter(Boolean).join(" · "),
     });
     card.querySelector(".bars").replaceChildren(...scores(answer));
@@ -127,6 +127,7 @@ function showProgress() {
     tally,
   ].filter(Boolean).join(" · ");
   byId("stop").hidden = !under;
+  byId("batch").classList.toggle("over", !under);
 }
 
 function tell(item) {
@@ -190,17 +191,6 @@ async function showSamples() {
   byId("samples").replaceChildren(...buttons);
 }
 
-async function showModel() {
-  const { models } = await getJson("models");
-  const model = models.find(({ active }) => active);
-  const { width, height } = model.input;
-  byId("model").textContent = [
-    `${t("Model")} ${model.name}@${model.version}`,
-    `${write("count", model.classes.length)} ${t("classes")}`,
-    `${width} × ${height}`,
-  ].join(" · ");
-}
-
 function listenForPictures() {
   for (const input of [byId("files"), byId("camera")]) {
     input.addEventListener("change", () => {
@@ -226,12 +216,8 @@ function listenForPictures() {
   });
 }
 
-/** Shows the view; called again after a sign-in. */
-export async function open() {
-  await showModel().catch((error) => {
-    byId("model").textContent = error.message;
-  });
-}
+/** The view is always ready. */
+export function open() {}
 
 export function start() {
   listenForPictures();
@@ -244,7 +230,6 @@ export function start() {
       show(item);
     }
     showProgress();
-    open();
   });
 }
 

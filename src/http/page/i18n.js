@@ -41,6 +41,7 @@ function use(chosen) {
     rate: number({ maximumSignificantDigits: 3 }),
     percent: number({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }),
     wholePercent: number({ style: "percent", maximumFractionDigits: 1 }),
+    tenths: number({ minimumFractionDigits: 1, maximumFractionDigits: 1 }),
     milliseconds: number({ style: "unit", unit: "millisecond", maximumSignificantDigits: 3 }),
     seconds: number({ style: "unit", unit: "second", maximumSignificantDigits: 3 }),
     moment: time({ dateStyle: "short", timeStyle: "medium" }),

@@ -36,7 +36,7 @@ const CHARTS = {
   "chart-latency": {
     format: "milliseconds",
     lines: [
-      { name: "half", colour: "accent" },
+      { name: "median", colour: "accent" },
       { name: "95 %", colour: "second" },
       { name: "99 %", colour: "third" },
     ],
@@ -60,6 +60,9 @@ function state(kind, text) {
   line.textContent = text;
 }
 
+// Lines break between the parts and not within.
+const unbroken = (...parts) => parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
+
 function tile(id, value, below = "") {
   setText(byId(id), { ".value": value, ".below": below });
 }
@@ -69,10 +72,10 @@ function showTiles(latest, grown, now) {
   const [half, most, nearlyAll] = [0.5, 0.95, 0.99].map((q) => write("milliseconds", time(q)));
   const answers = write("count", grown.answered);
   tile("tile-rate", write("rate", now.seconds > 0 ? now.answered / now.seconds : undefined), t("{count} in this time", { count: answers }));
-  tile("tile-latency", half, `95 % ${most} · 99 % ${nearlyAll}`);
+  tile("tile-latency", half, unbroken(`95 % ${most}`, `99 % ${nearlyAll}`));
   tile("tile-hits", write("percent", grown.results > 0 ? grown.hits / grown.results : undefined), t("{count} results kept", { count: write("count", latest.cached) }));
-  tile("tile-refused", write("count", grown.refused + grown.failed), t("{refused} refused · {failed} failed", { refused: write("count", grown.refused), failed: write("count", grown.failed) }));
-  tile("tile-queue", write("count", latest.queue), t("{workers} workers · {inFlight} in flight", { workers: write("count", latest.workers), inFlight: write("count", latest.inFlight) }));
+  tile("tile-refused", write("count", grown.refused + grown.failed), unbroken(t("{count} refused", { count: write("count", grown.refused) }), t("{count} failed", { count: write("count", grown.failed) })));
+  tile("tile-queue", write("count", latest.queue), unbroken(t("{count} in flight", { count: write("count", latest.inFlight) }), t("{count} workers", { count: write("count", latest.workers) })));
   tile("tile-backlog", write("count", latest.backlog), latest.backlog > 0 ? t("oldest {age}", { age: write("seconds", latest.backlogAge) }) : t("nothing waits for a shared store"));
 }
 
@@ -116,10 +119,10 @@ function showParts(health, latest) {
     ...Object.entries(health?.dependencies ?? {}).map(([name, is]) => [name, is === "unknown" ? t("unknown") : is, is === "ok" ? true : is === "unknown" ? undefined : false]),
   ];
   byId("parts").replaceChildren(
-    ...parts.flatMap(([name, text, good]) => {
+    ...parts.map(([name, text, good]) => {
       const value = element("dd", { textContent: text });
       value.dataset.good = good === undefined ? "unknown" : good;
-      return [element("dt", { textContent: name }), value];
+      return element("div", {}, element("dt", { textContent: name }), value);
     }),
   );
   byId("version").textContent = health ? `relance ${health.version} · ${health.model}` : "";

@@ -11,7 +11,7 @@ import { source } from "./result.js";
 import { showSmall } from "./thumbnails.js";
 
 const PAGE = 24;
-const SIDE = 64;
+const SIDE = 96;
 
 const list = byId("requests-list");
 
@@ -172,6 +172,8 @@ export function start() {
     if (location.hash === before) load();
   });
   detail.start({ onDeleted: load });
+  // On a phone they would fill the screen.
+  byId("filters-fold").open = matchMedia("(min-width: 46rem)").matches;
   byId("refresh").addEventListener("click", reload);
   byId("requests-again").addEventListener("click", load);
   byId("older").addEventListener("click", () => turn(1));

@@ -23,11 +23,11 @@ export const size = (format, width, height) => `${format.toUpperCase()} ${width}
 
 const STAGES = { queue: "queue", decode: "decode", preprocess: "prepare", inference: "inference" };
 
-/** The stages in a Server-Timing header, in words; empty if nothing had to be done. */
+/** The stages in a Server-Timing header, in words and milliseconds; empty if nothing had to be done. */
 export function stages(header) {
   const found = (header ?? "").matchAll(/(\w+);dur=([\d.]+)/g);
   const told = [...found].filter(([, name]) => STAGES[name]);
-  return told.map(([, name, time]) => `${t(STAGES[name])} ${write("milliseconds", Number(time))}`).join(" · ");
+  return told.map(([, name, time]) => `${t(STAGES[name])} ${write("tenths", Number(time))}`).join(" · ");
 }
 
 /** What went wrong, in a few words and in full. */
