@@ -87,7 +87,8 @@ export async function call(path, options = {}) {
     if (response.status !== 401) return refuseBad(response);
     // Else somebody signed in while this call was under way.
     if (used !== credentials) continue;
-    if (!(await ask(response.headers.get("WWW-Authenticate")))) return refuseBad(response);
+    if (await ask(response.headers.get("WWW-Authenticate"))) continue;
+    throw new Refusal(401, { title: t("Not signed in"), detail: t("Sign in to see this.") });
   }
 }
 

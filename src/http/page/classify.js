@@ -10,7 +10,7 @@ import { shrink } from "./thumbnails.js";
 // Pictures sent at once; browsers open about six connections, and the lists need some too.
 const LANES = 4;
 /** Results kept on the page; the oldest make room. */
-const MOST = 300;
+const MOST = 500;
 const SIDE = 112;
 /** Batches up to this size are spoken picture by picture. */
 const SPOKEN = 5;
@@ -97,7 +97,7 @@ async function classify(item, signal) {
     item.timing = response.headers.get("Server-Timing");
     item.state = "done";
   } catch (error) {
-    item.error = error.name === "AbortError" ? new Error(t("Stopped before it was sent.")) : error;
+    item.error = error.name === "AbortError" ? new Error(t("Stopped before its answer came.")) : error;
     item.state = "failed";
   }
   show(item);
@@ -162,8 +162,10 @@ export function classifyAll(files) {
   if (chosen.length === 0) return;
   location.hash = "#/classify";
   items.unshift(...chosen);
-  for (const { card } of items.splice(MOST)) card.remove();
-  results.prepend(...chosen.map(({ card }) => card));
+  const old = items.splice(MOST);
+  for (const { card } of old) card.remove();
+  if (old.length > 0) byId("results-note").hidden = false;
+  results.prepend(...chosen.slice(0, MOST).map(({ card }) => card));
   byId("results-section").hidden = false;
   work(chosen);
 }
@@ -172,7 +174,7 @@ function clear() {
   stopping.abort();
   items = batch = [];
   results.replaceChildren();
-  byId("results-section").hidden = true;
+  byId("results-section").hidden = byId("results-note").hidden = true;
   byId("files").focus();
 }
 

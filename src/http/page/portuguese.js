@@ -17,6 +17,8 @@ export const portuguese = {
   "API key": "Chave de API",
   "Cancel": "Cancelar",
   "These credentials are not accepted.": "Essas credenciais não são aceitas.",
+  "Not signed in": "Sem sessão",
+  "Sign in to see this.": "Entre para ver isto.",
   "Try again": "Tentar de novo",
   "Loading…": "Carregando…",
   "No answer": "Sem resposta",
@@ -38,7 +40,9 @@ export const portuguese = {
   "Classifying…": "Classificando…",
   "Busy; again in {wait} s": "Ocupado; de novo em {wait} s",
   "Not classified": "Não classificada",
-  "Stopped before it was sent.": "Parada antes do envio.",
+  "Stopped before its answer came.": "Parada antes da resposta.",
+  "Older results have made room; all requests are under Requests.":
+    "Resultados antigos deram lugar a novos; todas as requisições estão em Requisições.",
   "Details": "Detalhes",
   "cached": "do cache",
   "computed": "calculado",
@@ -52,7 +56,7 @@ export const portuguese = {
   // Requests
   "Refresh": "Atualizar",
   "Class": "Classe",
-  "All": "Todas",
+  "Any": "Qualquer",
   "Confidence in %": "Confiança em %",
   "Least confidence in %": "Confiança mínima em %",
   "Highest confidence in %": "Confiança máxima em %",

@@ -20,6 +20,8 @@ function numberOf(text) {
   return Number(text);
 }
 
+const isNumber = (text) => !Number.isNaN(numberOf(text)) || text.toLowerCase() === "nan";
+
 /**
  * Samples by metric name; lines that are none are left out.
  * @returns {Map<string, Sample[]>}
@@ -28,7 +30,7 @@ export function parse(text) {
   const metrics = new Map();
   for (const line of text.split("\n")) {
     const found = line.startsWith("#") ? null : LINE.exec(line.trim());
-    if (!found) continue;
+    if (!found || !isNumber(found[3])) continue;
     const [, name, labels = "", value] = found;
     if (!metrics.has(name)) metrics.set(name, []);
     metrics.get(name).push({ labels: labelsOf(labels), value: numberOf(value) });

@@ -55,7 +55,10 @@ function showPage() {
   const shown = page.requests.filter((record) => filters.passes(query, record));
   const rows = new Map(shown.map((record) => [record.request_id, row(record)]));
   list.replaceChildren(...rows.values());
-  showSmall(rows.keys(), SIDE, loading.signal, (id, canvas) => frame(rows.get(id).querySelector(".thumbnail"), canvas));
+  const formats = new Map(shown.map((record) => [record.request_id, record.image_format.toUpperCase()]));
+  showSmall(rows.keys(), SIDE, loading.signal, (id, canvas) => {
+    frame(rows.get(id).querySelector(".thumbnail"), canvas, formats.get(id));
+  });
 
   const hidden = page.requests.length - shown.length;
   const narrowed = String(filters.forAddress(query)) !== "";
