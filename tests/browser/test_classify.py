@@ -128,6 +128,37 @@ def test_many_pictures_wait_for_a_busy_service(new_instance: Callable[..., Insta
     assert len(busy.json("requests")["requests"]) == len(pictures) + 1
 
 
+def test_a_batch_can_be_stopped(new_instance: Callable[..., Instance], page: Page):
+    slow = new_instance(WORKERS="1", CACHE_BYTES="0", MODEL=str(FIXTURES / "models/yolov8x-cls-nc1000-224.onnx"))
+    pictures = sorted((FIXTURES / "pictures").glob("jpeg-*.jpg"))
+    page.open(slow)
+    page.choose(*pictures)
+    page.wait(lambda: page.all(".card[data-state=done]"))
+    page.click("#stop")
+    page.cards(len(pictures))
+    stopped = page.texts(".card[data-state=failed] .facts")
+    assert stopped and set(stopped) == {"Stopped before its answer came."}
+    assert not page.all("#stop")
+
+
+def test_a_phone_can_take_a_photograph(service: Instance, page: Page):
+    page.open(service)
+    page.one("#picker")
+    assert page.all("#photograph") == []
+    page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    page.driver.execute_cdp_cmd("Emulation.setEmitTouchEventsForMouse", {"enabled": True})
+    try:
+        page.wait(lambda: page.all("#photograph"))
+        page.screenshot("photograph")
+        camera = page.driver.find_element(By.ID, "camera")
+        assert camera.get_attribute("capture") == "environment"
+        camera.send_keys(str(PICTURE))
+        page.cards(1)
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setEmitTouchEventsForMouse", {"enabled": False})
+        page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 def test_a_service_that_has_gone_is_told_for_each_picture(new_instance: Callable[..., Instance], page: Page):
     instance = new_instance()
     page.open(instance)

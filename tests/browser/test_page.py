@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Callable
 
@@ -13,7 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from conftest import FIXTURES, KEY, PAGE, PASSWORD, PICTURE, REPO, USER, Instance, Page, percent
+from conftest import (FIXTURES, KEY, PAGE, PASSWORD, PATIENCE, PICTURE, REPO, USER, Instance, Page, http,
+                      percent)
 
 VIEWS = ["classify", "requests", "live"]
 
@@ -39,6 +42,18 @@ def test_the_views_are_links_and_have_titles(service: Instance, page: Page):
         assert focused(page).get_attribute("id") == f"{view}-title"
     page.driver.back()
     page.one("#live")
+
+
+def test_a_browser_keeps_its_copy_while_it_is_right(service: Instance):
+    for path in ("", "page/app.js", "page/vendor/uplot.js", "page/vendor/uplot.LICENSE", "page/samples.json"):
+        first = http.open(f"{service.url}/{path}", timeout=PATIENCE)
+        assert "default-src 'none'" in first.headers["Content-Security-Policy"]
+        again = urllib.request.Request(f"{service.url}/{path}", headers={"If-None-Match": first.headers["ETag"]})
+        with pytest.raises(urllib.error.HTTPError) as unchanged:
+            http.open(again, timeout=PATIENCE)
+        assert unchanged.value.code == 304 and unchanged.value.read() == b""
+        other = urllib.request.Request(f"{service.url}/{path}", headers={"If-None-Match": '"another"'})
+        assert http.open(other, timeout=PATIENCE).read() == first.read()
 
 
 @pytest.mark.parametrize("way", ["password", "key"])

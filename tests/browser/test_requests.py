@@ -104,7 +104,7 @@ def test_filters_of_the_browser_are_marked_as_such(service: Instance, records: l
     computed = [r for r in records[:24] if not r["cached"]]
     page.rows(len(computed))
     assert shown(page) == ids(computed)
-    hidden = f"{24 - len(computed)} of the 24 requests of this page are hidden by the filters of this browser."
+    hidden = f"Hidden by the filters of this browser: {24 - len(computed)} of 24 on this page."
     assert page.one("#requests-note").text == hidden
     assert field(page, "source").find_element(By.XPATH, "ancestor::fieldset/legend").text == (
         "Applied by this browser, page by page")
@@ -188,7 +188,7 @@ def test_what_is_filtered_can_be_saved(service: Instance, records: list[dict], p
     page.rows(min(24, len(expected)))
     lines = downloaded(page, downloads, "jsonl").splitlines()
     assert [json.loads(line) for line in lines] == expected
-    assert page.one("#export-status").text == f"{len(expected)} requests saved."
+    assert page.one("#export-status").text == f"Requests saved: {len(expected)}"
 
     rows = list(csv.DictReader(io.StringIO(downloaded(page, downloads, "csv"), newline="")))
     assert [row["request_id"] for row in rows] == ids(expected)

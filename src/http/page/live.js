@@ -10,6 +10,8 @@ import { watch } from "./source.js";
 
 /** Seconds that the current rate is taken over. */
 const NOW = 10;
+/** Seconds that the charts show at least. */
+const LEAST = 60;
 /** Classes shown one by one. */
 const CLASSES = 8;
 /** Instances that are told apart behind one address. */
@@ -73,9 +75,9 @@ function showTiles(latest, grown, now) {
   const answers = write("count", grown.answered);
   tile("tile-rate", write("rate", now.seconds > 0 ? now.answered / now.seconds : undefined), t("{count} in this time", { count: answers }));
   tile("tile-latency", half, unbroken(`95 % ${most}`, `99 % ${nearlyAll}`));
-  tile("tile-hits", write("percent", grown.results > 0 ? grown.hits / grown.results : undefined), t("{count} results kept", { count: write("count", latest.cached) }));
+  tile("tile-hits", write("percent", grown.results > 0 ? grown.hits / grown.results : undefined), t("{count} kept", { count: write("count", latest.cached) }));
   tile("tile-refused", write("count", grown.refused + grown.failed), unbroken(t("{count} refused", { count: write("count", grown.refused) }), t("{count} failed", { count: write("count", grown.failed) })));
-  tile("tile-queue", write("count", latest.queue), unbroken(t("{count} in flight", { count: write("count", latest.inFlight) }), t("{count} workers", { count: write("count", latest.workers) })));
+  tile("tile-queue", write("count", latest.queue), unbroken(t("{count} in flight", { count: write("count", latest.inFlight) }), t("workers: {count}", { count: write("count", latest.workers) })));
   tile("tile-backlog", write("count", latest.backlog), latest.backlog > 0 ? t("oldest {age}", { age: write("seconds", latest.backlogAge) }) : t("nothing waits for a shared store"));
 }
 
@@ -147,8 +149,10 @@ function show() {
   showConfidence(grown.confidence);
   showParts(health, latest);
   const series = history.series(seconds);
+  // Until there is more to show, what there is fills the charts.
+  const begin = Math.max(latest.time - seconds, Math.min(history.samples[0].time, latest.time - LEAST));
   for (const [id, chart] of Object.entries(charts)) {
-    chart.update(series.times, CHARTS[id].of(series), [latest.time - seconds, latest.time]);
+    chart.update(series.times, CHARTS[id].of(series), [begin, latest.time]);
   }
 }
 

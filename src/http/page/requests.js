@@ -62,7 +62,8 @@ function showPage() {
 
   const hidden = page.requests.length - shown.length;
   const narrowed = String(filters.forAddress(query)) !== "";
-  if (hidden > 0) note(t("{hidden} of the {total} requests of this page are hidden by the filters of this browser.", { hidden, total: page.requests.length }));
+  const total = page.requests.length;
+  if (hidden > 0) note(t("Hidden by the filters of this browser: {hidden} of {total} on this page.", { hidden, total }));
   else if (shown.length > 0) note("");
   else note(narrowed ? t("No request matches these filters.") : t("Nothing yet. Classify a picture and it will be here."));
 
@@ -87,7 +88,6 @@ async function load() {
   try {
     page = await patiently(() => getJson(`requests?${parameters}`, { signal }), { signal });
     filters.offerOf(page.requests);
-    filters.fill(query);
     showPage();
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -129,7 +129,7 @@ async function exportAs(format) {
     });
     save(blob, fileName(format));
     status.textContent = complete
-      ? t("{count} requests saved.", { count: write("count", count) })
+      ? t("Requests saved: {count}", { count: write("count", count) })
       : t("Only the newest {count} were saved. Narrow the filters to get the others.", { count: write("count", count) });
   } catch (error) {
     status.textContent = error.name === "AbortError" ? t("Nothing was saved.") : error.message;
@@ -158,7 +158,6 @@ export async function open({ rest, query: wanted }) {
 async function offerClasses() {
   const { models } = await getJson("models").catch(() => ({ models: [] }));
   models.forEach(filters.offerModel);
-  filters.fill(query);
 }
 
 export function close() {
