@@ -38,8 +38,11 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     ("/", HTML, include_bytes!("page/index.html")),
     asset!(SVG, "icon.svg"),
+    asset!(STYLE, "classify.css"),
+    asset!(STYLE, "live.css"),
+    asset!(STYLE, "parts.css"),
+    asset!(STYLE, "requests.css"),
     asset!(STYLE, "style.css"),
-    asset!(STYLE, "views.css"),
     asset!(SCRIPT, "api.js"),
     asset!(SCRIPT, "app.js"),
     asset!(SCRIPT, "charts.js"),

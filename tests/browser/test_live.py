@@ -139,7 +139,8 @@ def test_the_text_format_is_read(service: Instance, page: Page):
         ["b_bucket", [[{"le": "1"}, "2"], [{"le": "+Inf"}, "7"]]],
         ["c", [[{}, "NaN"]]],
     ]
-    sums = "[m.sum(m.parse(a[0]), 'a_total'), m.sum(m.parse(a[0]), 'a_total', (l) => l.class === 'b'), m.sum(new Map(), 'x')]"
+    sums = ("[m.sum(m.parse(a[0]), 'a_total'), m.sum(m.parse(a[0]), 'a_total', (l) => l.class === 'b'), "
+            "m.sum(new Map(), 'x')]")
     assert page.module("prometheus.js", sums, PARSED) == [48, 45, 0]
 
     service.predict(PICTURE)
@@ -157,7 +158,8 @@ def test_the_text_format_is_read(service: Instance, page: Page):
     (0.9, [1, 0, 0, 9], 4.0),
     (0.5, [0, 0, 0, 0], None),
 ])
-def test_quantiles_are_prometheus_own(q: float, counts: list[int], expected: float | None, service: Instance, page: Page):
+def test_quantiles_are_prometheus_own(q: float, counts: list[int], expected: float | None, service: Instance,
+                                      page: Page):
     page.open(service)
     found = page.module("prometheus.js", "m.quantile(a[0], { bounds: [1, 2, 4], counts: a[1] })", q, counts)
     assert found == (pytest.approx(expected) if expected is not None else None)

@@ -57,7 +57,8 @@ async function send(path, options, headers) {
     return await fetch(path, { ...options, headers, credentials: "omit" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, { title: t("No answer"), detail: t("The service does not answer, or the file cannot be read.") });
+    const detail = t("The service does not answer, or the file cannot be read.");
+    throw new Refusal(0, { title: t("No answer"), detail });
   }
 }
 

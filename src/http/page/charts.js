@@ -4,6 +4,8 @@ import { byId, element } from "./dom.js";
 import { t, write } from "./i18n.js";
 
 const HEIGHT = 170;
+/** Seconds between labels of the time axis. */
+const STEPS = [5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800];
 
 let library;
 
@@ -48,7 +50,15 @@ export class Chart {
   build() {
     this.plot?.destroy();
     const { lines, format, top } = this.options;
-    const axis = { stroke: colour("faint"), font: "12px system-ui, sans-serif", ticks: { show: false }, grid: { stroke: colour("line"), width: 1 } };
+    const axis = {
+      stroke: colour("faint"),
+      font: "12px system-ui, sans-serif",
+      ticks: { show: false },
+      grid: { stroke: colour("line"), width: 1 },
+    };
+    const labels = (_, splits) => splits.map((value) => write(format, value));
+    const times = (_, splits, index, space, step) =>
+      splits.map((time) => write(step < 60 ? "clock" : "minute", time * 1000));
     this.plot = new window.uPlot(
       {
         width: this.host.clientWidth || 300,
@@ -58,8 +68,8 @@ export class Chart {
         scales: { y: { range: (_, low, high) => [0, top ?? nice(high)] } },
         padding: [8, 10, 0, 0],
         axes: [
-          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 44, values: (_, splits) => splits.map((time) => write("minute", time * 1000)) },
-          { ...axis, size: 54, space: 30, values: (_, splits) => splits.map((value) => write(format, value)) },
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 72, incrs: STEPS, values: times },
+          { ...axis, size: 54, space: 30, values: labels },
         ],
         series: [
           {},

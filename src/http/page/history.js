@@ -81,6 +81,8 @@ export function growth(samples) {
   return total;
 }
 
+const LINES = ["answered", "refused", "failed", "p50", "p95", "p99", "hits", "queue", "inFlight"];
+
 /** Samples of one instance. */
 export class History {
   samples = [];
@@ -119,10 +121,11 @@ export class History {
    */
   series(seconds) {
     const step = seconds / POINTS;
-    const lines = { times: [], answered: [], refused: [], failed: [], p50: [], p95: [], p99: [], hits: [], queue: [], inFlight: [] };
+    const lines = { times: [] };
+    for (const name of LINES) lines[name] = [];
     const point = (time, values) => {
       lines.times.push(time);
-      for (const name of Object.keys(lines)) if (name !== "times") lines[name].push(values[name] ?? null);
+      for (const name of LINES) lines[name].push(values[name] ?? null);
     };
     let run = [];
     for (const sample of this.within(seconds)) {

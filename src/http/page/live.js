@@ -44,7 +44,12 @@ const CHARTS = {
     ],
     of: (s) => [s.p50, s.p95, s.p99].map((line) => line.map((v) => (v === null ? null : v * 1000))),
   },
-  "chart-hits": { format: "wholePercent", top: 1, lines: [{ name: "from the cache", colour: "accent", fill: true }], of: (s) => [s.hits] },
+  "chart-hits": {
+    format: "wholePercent",
+    top: 1,
+    lines: [{ name: "from the cache", colour: "accent", fill: true }],
+    of: (s) => [s.hits],
+  },
   "chart-queue": {
     format: "rate",
     lines: [
@@ -70,15 +75,22 @@ function tile(id, value, below = "") {
 }
 
 function showTiles(latest, grown, now) {
-  const time = (q) => (grown.latency.counts.some(Boolean) ? quantile(q, grown.latency) * 1000 : undefined);
-  const [half, most, nearlyAll] = [0.5, 0.95, 0.99].map((q) => write("milliseconds", time(q)));
-  const answers = write("count", grown.answered);
-  tile("tile-rate", write("rate", now.seconds > 0 ? now.answered / now.seconds : undefined), t("{count} in this time", { count: answers }));
-  tile("tile-latency", half, unbroken(`95 % ${most}`, `99 % ${nearlyAll}`));
-  tile("tile-hits", write("percent", grown.results > 0 ? grown.hits / grown.results : undefined), t("{count} kept", { count: write("count", latest.cached) }));
-  tile("tile-refused", write("count", grown.refused + grown.failed), unbroken(t("{count} refused", { count: write("count", grown.refused) }), t("{count} failed", { count: write("count", grown.failed) })));
-  tile("tile-queue", write("count", latest.queue), unbroken(t("{count} in flight", { count: write("count", latest.inFlight) }), t("workers: {count}", { count: write("count", latest.workers) })));
-  tile("tile-backlog", write("count", latest.backlog), latest.backlog > 0 ? t("oldest {age}", { age: write("seconds", latest.backlogAge) }) : t("nothing waits for a shared store"));
+  const count = (value) => write("count", value);
+  const known = grown.latency.counts.some(Boolean);
+  const time = (q) => write("milliseconds", known ? quantile(q, grown.latency) * 1000 : undefined);
+  const rate = now.seconds > 0 ? now.answered / now.seconds : undefined;
+  const hits = grown.results > 0 ? grown.hits / grown.results : undefined;
+  const age = t("oldest {age}", { age: write("seconds", latest.backlogAge) });
+
+  tile("tile-rate", write("rate", rate), t("{count} in this time", { count: count(grown.answered) }));
+  tile("tile-latency", time(0.5), unbroken(`95 % ${time(0.95)}`, `99 % ${time(0.99)}`));
+  tile("tile-hits", write("percent", hits), t("{count} kept", { count: count(latest.cached) }));
+  const refused = t("{count} refused", { count: count(grown.refused) });
+  const failed = t("{count} failed", { count: count(grown.failed) });
+  tile("tile-refused", count(grown.refused + grown.failed), unbroken(refused, failed));
+  const inFlight = t("{count} in flight", { count: count(latest.inFlight) });
+  tile("tile-queue", count(latest.queue), unbroken(inFlight, t("workers: {count}", { count: count(latest.workers) })));
+  tile("tile-backlog", count(latest.backlog), latest.backlog > 0 ? age : t("nothing waits for a shared store"));
 }
 
 function showClasses(grown) {
@@ -103,11 +115,9 @@ function showConfidence({ bounds, counts }) {
     const column = copyOf("column-template");
     const from = i > 0 ? bounds[i - 1] : 0;
     column.style.setProperty("--share", counts[i] / highest);
-    setText(column, {
-      ".from": write("rate", from * 100),
-      ".unseen": t("{from} to {to}: {count}", { from: write("wholePercent", from), to: write("wholePercent", bound), count: write("count", counts[i]) }),
-    });
-    column.title = column.querySelector(".unseen").textContent;
+    const [low, high] = [from, bound].map((ratio) => write("wholePercent", ratio));
+    column.title = t("{from} to {to}: {count}", { from: low, to: high, count: write("count", counts[i]) });
+    setText(column, { ".from": write("rate", from * 100), ".unseen": column.title });
     return column;
   });
   byId("confidence").replaceChildren(...columns);
@@ -115,10 +125,11 @@ function showConfidence({ bounds, counts }) {
 }
 
 function showParts(health, latest) {
+  const store = ([name, is]) => (is === "unknown" ? [name, t(is), undefined] : [name, is, is === "ok"]);
   const parts = [
-    [t("This instance"), health ? t(health.status) : t("unknown"), health?.status === "ready"],
+    [t("This instance"), health ? t(health.status) : t("unknown"), health && health.status === "ready"],
     [t("Storage"), health?.storage ?? (latest.storageUp ? "ok" : t("not available")), latest.storageUp],
-    ...Object.entries(health?.dependencies ?? {}).map(([name, is]) => [name, is === "unknown" ? t("unknown") : is, is === "ok" ? true : is === "unknown" ? undefined : false]),
+    ...Object.entries(health?.dependencies ?? {}).map(store),
   ];
   byId("parts").replaceChildren(
     ...parts.map(([name, text, good]) => {

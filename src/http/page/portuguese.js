@@ -22,7 +22,8 @@ export const portuguese = {
   "Try again": "Tentar de novo",
   "Loading…": "Carregando…",
   "No answer": "Sem resposta",
-  "The service does not answer, or the file cannot be read.": "O serviço não responde ou o arquivo não pode ser lido.",
+  "The service does not answer, or the file cannot be read.":
+    "O serviço não responde ou o arquivo não pode ser lido.",
 
   // Classify
   "Choose, drop or paste pictures": "Escolha, solte ou cole imagens",

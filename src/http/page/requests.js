@@ -63,9 +63,15 @@ function showPage() {
   const hidden = page.requests.length - shown.length;
   const narrowed = String(filters.forAddress(query)) !== "";
   const total = page.requests.length;
-  if (hidden > 0) note(t("Hidden by the filters of this browser: {hidden} of {total} on this page.", { hidden, total }));
-  else if (shown.length > 0) note("");
-  else note(narrowed ? t("No request matches these filters.") : t("Nothing yet. Classify a picture and it will be here."));
+  let words = "";
+  if (hidden > 0) {
+    words = t("Hidden by the filters of this browser: {hidden} of {total} on this page.", { hidden, total });
+  } else if (total === 0) {
+    words = narrowed
+      ? t("No request matches these filters.")
+      : t("Nothing yet. Classify a picture and it will be here.");
+  }
+  note(words);
 
   byId("pages").hidden = trail.length === 1 && !page.next_cursor;
   byId("page-number").textContent = t("Page {page}", { page: write("count", trail.length) });
@@ -128,9 +134,10 @@ async function exportAs(format) {
       onProgress: (read) => (status.textContent = told(read, MOST)),
     });
     save(blob, fileName(format));
+    const values = { count: write("count", count) };
     status.textContent = complete
-      ? t("Requests saved: {count}", { count: write("count", count) })
-      : t("Only the newest {count} were saved. Narrow the filters to get the others.", { count: write("count", count) });
+      ? t("Requests saved: {count}", values)
+      : t("Only the newest {count} were saved. Narrow the filters to get the others.", values);
   } catch (error) {
     status.textContent = error.name === "AbortError" ? t("Nothing was saved.") : error.message;
   }
