@@ -12,7 +12,7 @@ from typing import Callable
 import pytest
 from selenium.webdriver.common.by import By
 
-from conftest import FIXTURES, PICTURE, Instance, Page, percent
+from browsing import FIXTURES, PICTURE, Instance, Page, percent
 
 OTHERS = [FIXTURES / "pictures" / name for name in ("png-rgb.png", "webp-lossy.webp", "jpeg-exif-6.jpg")]
 

@@ -11,7 +11,7 @@ from typing import Callable
 import pytest
 from selenium.webdriver.support.select import Select
 
-from conftest import FIXTURES, PICTURE, Instance, Page
+from browsing import FIXTURES, PICTURE, Instance, Page
 
 PICTURES = sorted((FIXTURES / "pictures").glob("jpeg-4*.jpg"))
 

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from conftest import (FIXTURES, KEY, PAGE, PASSWORD, PATIENCE, PICTURE, REPO, USER, Instance, Page, http,
+from browsing import (FIXTURES, KEY, PAGE, PASSWORD, PATIENCE, PICTURE, REPO, USER, Instance, Page, http,
                       percent)
 
 VIEWS = ["classify", "requests", "live"]

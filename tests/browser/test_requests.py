@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from conftest import FIXTURES, PICTURE, Instance, Page, percent
+from browsing import FIXTURES, PICTURE, Instance, Page, percent
 
 PICTURES = sorted((FIXTURES / "pictures").glob("png-g*.png"))
 # Two pages and a little, the last ones cached.

@@ -66,7 +66,7 @@ export class Chart {
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { y: { range: (_, low, high) => [0, top ?? nice(high)] } },
-        padding: [8, 10, 0, 0],
+        padding: [8, 26, 0, 0],
         axes: [
           { ...axis, grid: { show: false }, size: 26, gap: 6, space: 72, incrs: STEPS, values: times },
           { ...axis, size: 54, space: 30, values: labels },
