@@ -1,8 +1,10 @@
 /** Sending no more at once than is welcome, and waiting when the service says so. */
 
-const ATTEMPTS = 8;
+const ATTEMPTS = 20;
 /** Longest wait that is sat through, in seconds. */
 const LONGEST = 60;
+/** Milliseconds over which those who have waited begin again. */
+const SPREAD = 250;
 
 let notBefore = 0;
 
@@ -29,16 +31,15 @@ export async function patiently(work, { signal, onWait } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     for (let wait; (wait = notBefore - Date.now()) > 0; ) {
       onWait?.(Math.ceil(wait / 1000));
-      await sleep(wait, signal);
+      // Not all at the same moment, and farther apart each time.
+      await sleep(wait + SPREAD * attempt * Math.random(), signal);
     }
     try {
       return await work();
     } catch (error) {
       const welcomeLater = [429, 503].includes(error.status) && error.retryAfter <= LONGEST;
       if (!welcomeLater || attempt === ATTEMPTS) throw error;
-      // A little longer each time, for others have been told the same.
-      const wait = error.retryAfter * 1000 + 250 * attempt * Math.random();
-      notBefore = Math.max(notBefore, Date.now() + wait);
+      notBefore = Math.max(notBefore, Date.now() + error.retryAfter * 1000);
     }
   }
 }

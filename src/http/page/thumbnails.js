@@ -1,7 +1,7 @@
 /** Small copies of pictures, made in the browser. */
 
 import { call } from "./api.js";
-import { inLanes } from "./patience.js";
+import { inLanes, patiently } from "./patience.js";
 
 /** Pictures fetched at once; they are full size. */
 const LANES = 2;
@@ -37,7 +37,7 @@ const failed = (id) => ({ id, canvas: undefined });
 
 async function small(id, side, signal) {
   if (kept.has(id)) return kept.get(id);
-  const picture = await call(`requests/${id}/image`, { signal });
+  const picture = await patiently(() => call(`requests/${id}/image`, { signal }), { signal });
   const made = { id, canvas: await shrink(await picture.blob(), side) };
   kept.set(id, made);
   if (kept.size > KEPT) kept.delete(kept.keys().next().value);
