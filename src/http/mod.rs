@@ -3,8 +3,11 @@
 mod auth;
 mod body;
 mod client;
+mod cors;
 mod docs;
 mod health;
+mod language;
+mod limits;
 mod meters;
 mod metrics;
 mod models;
@@ -24,13 +27,13 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::access::Gate;
 use crate::service::{Lifecycle, Service};
-use crate::settings::Settings;
+use crate::settings::{Origins, Settings};
 
-pub use router::{openapi, router};
-pub use server::serve;
+pub use router::{metrics_router, openapi, router};
+pub use server::{Limits, serve};
 
-use auth::Credentials;
 use body::Budget;
 use meters::Meters;
 
@@ -38,7 +41,7 @@ use meters::Meters;
 pub struct App {
     service: Service,
     lifecycle: Arc<Lifecycle>,
-    credentials: Credentials,
+    gate: Arc<Gate>,
     budget: Budget,
     max_upload: usize,
     timeout: Duration,
@@ -46,6 +49,8 @@ pub struct App {
     served_by: HeaderValue,
     meters: Meters,
     metrics: PrometheusHandle,
+    metrics_apart: bool,
+    cors: Option<Origins>,
 }
 
 impl App {
@@ -53,6 +58,7 @@ impl App {
     pub fn new(
         settings: &Settings,
         service: Service,
+        gate: Arc<Gate>,
         lifecycle: Arc<Lifecycle>,
         metrics: PrometheusHandle,
     ) -> Arc<Self> {
@@ -61,7 +67,9 @@ impl App {
         Arc::new(Self {
             service,
             lifecycle,
-            credentials: Credentials::new(&settings.access),
+            gate,
+            cors: settings.access.cors_allow_origins.clone(),
+            metrics_apart: settings.listen.metrics_port.is_some(),
             budget: Budget::new(settings.limits.max_inflight_bytes),
             max_upload: settings.limits.max_upload_bytes,
             timeout: Duration::from_millis(settings.limits.request_timeout_ms),
