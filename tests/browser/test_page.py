@@ -45,7 +45,8 @@ class Instance:
             pytest.fail(f"there is no {BINARY}; build it first: cargo build --release", pytrace=False)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "ORT_DYLIB_PATH", "TMPDIR") if name in os.environ}
         model = FIXTURES / "models/yolov8n-cls-nc10-64.onnx"
-        environment = {**kept, "PORT": "0", "DATA_DIR": str(data), "MODEL": str(model), **settings}
+        environment = {**kept, "PORT": "0", "DATA_DIR": str(data), "MODEL": str(model),
+                       "RATE_LIMIT_PER_MINUTE": "0", **settings}
         self.process = subprocess.Popen(
             [BINARY, "serve"], cwd=REPO, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True,
