@@ -23,6 +23,8 @@ impl Others {
 
     /// Fails unless all of their requests were answered, and none slowly.
     async fn were_answered(self) {
+        // Also after the attack.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let told = self.0.finish().await;
         assert_eq!((&told.refused[..], told.broken), (&[][..], 0));
         assert!(

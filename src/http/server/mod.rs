@@ -4,8 +4,10 @@ mod activity;
 mod refusal;
 mod stream;
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -197,29 +199,41 @@ impl Server {
         let mut alarm = pin!(sleep_until(activity.deadline()));
         let mut ending = false;
         loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!("a connection ended: {error}");
-                    }
-                    return;
+            let event = poll_fn(|context| {
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(Some(ended));
                 }
+                // What has just begun may be due before what was waited for.
+                let deadline = activity.deadline();
+                if !ending && deadline < alarm.deadline() {
+                    alarm.as_mut().reset(deadline);
+                }
+                alarm.as_mut().poll(context).map(|()| None)
+            });
+            tokio::select! {
+                event = event => match event {
+                    Some(Ok(())) => return,
+                    Some(Err(error)) => {
+                        tracing::debug!("a connection ended: {error}");
+                        return;
+                    }
+                    None => match activity.late() {
+                        None => alarm.as_mut().reset(activity.deadline()),
+                        Some(Late::Request) if !ending => {
+                            ending = true;
+                            connection.as_mut().graceful_shutdown();
+                            alarm.as_mut().reset(Instant::now() + FAREWELL);
+                        }
+                        Some(late) => {
+                            counter!(CONNECTIONS_EXPIRED, "late" => late.name()).increment(1);
+                            return;
+                        }
+                    },
+                },
                 () = self.stop.cancelled(), if !ending => {
                     ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = alarm.as_mut() => match activity.late() {
-                    None => alarm.as_mut().reset(activity.deadline()),
-                    Some(Late::Request) if !ending => {
-                        ending = true;
-                        connection.as_mut().graceful_shutdown();
-                        alarm.as_mut().reset(Instant::now() + FAREWELL);
-                    }
-                    Some(late) => {
-                        counter!(CONNECTIONS_EXPIRED, "late" => late.name()).increment(1);
-                        return;
-                    }
-                },
             }
         }
     }

@@ -52,7 +52,7 @@ async fn borne(
 
 fn all_between(times: &[Duration], least: u64, most: u64) {
     let bounds = Duration::from_millis(least)..Duration::from_millis(most);
-    let wrong = times.iter().find(|time| !bounds.contains(time));
+    let wrong = times.iter().find(|time| !bounds.contains(*time));
     assert!(wrong.is_none(), "{wrong:?} is not in {bounds:?}");
 }
 
@@ -130,6 +130,25 @@ async fn bodies_that_drip_are_answered_408() {
         all_between(&times, 650, 5_000);
     }
     others.were_answered().await;
+}
+
+/// The time for a head begins with it, however long the connection has been open.
+#[tokio::test(flavor = "multi_thread")]
+async fn later_heads_have_no_more_time() {
+    let app = Setup::new().set("HEAD_TIMEOUT_MS", "600").start().await;
+    let times = borne(&app, |address| {
+        let mut stream = connect(address);
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1_000));
+        let begun = Instant::now();
+        stream.write_all(b"GET /health HTTP/1.1\r\n").unwrap();
+        assert_eq!(statuses(&rest(&mut stream)), [200]);
+        begun.elapsed()
+    })
+    .await;
+    all_between(&times, 500, 4_000);
 }
 
 fn ask(app: &App, path: &str) -> TcpStream {
