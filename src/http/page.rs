@@ -145,7 +145,7 @@ async fn file(uri: Uri, headers: HeaderMap) -> Response {
     let about = [
         (header::CONTENT_TYPE, file.media_type),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     (caching, about, file.content).into_response()

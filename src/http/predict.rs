@@ -139,6 +139,8 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
         (status = 200, description = "The class of the picture", body = Prediction, headers(
             ("X-Request-Id" = String, description = "Same as `request_id`"),
             ("Server-Timing" = String, description = "Milliseconds of queue, decode, preprocess and inference"),
+            ("RateLimit" = String, description = "What is left of the client's minute, where there is a limit"),
+            ("RateLimit-Policy" = String, description = "What is allowed in a minute, where there is a limit"),
         )),
         (status = 400, description = "Empty or malformed body, missing field, several pictures, bad parameter",
             body = Problem, content_type = "application/problem+json"),
@@ -154,6 +156,11 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
             content_type = "application/problem+json"),
         (status = 422, description = "A picture that cannot be decoded", body = Problem,
             content_type = "application/problem+json"),
+        (status = 429, description = "More pictures than the client may send in a minute, or too many wrong credentials",
+            body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "Seconds to wait"),
+            ("RateLimit" = String, description = "What is left: `\"minute\";r=0;t=60`"),
+            ("RateLimit-Policy" = String, description = "What is allowed: `\"minute\";q=100;w=60`"))),
         (status = 503, description = "Too busy, or storage not available", body = Problem,
             content_type = "application/problem+json",
             headers(("Retry-After" = u64, description = "Seconds to wait"))),
