@@ -7,9 +7,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::image::ImageError;
+use crate::oip::Place;
 use crate::service::Refusal;
 use crate::storage::StorageError;
 use crate::telemetry::request;
+
+/// Detail of the problem that a response tells, for transports that tell it in a form of their own.
+#[derive(Clone)]
+pub(crate) struct Detail(pub String);
 
 /// An error answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -126,6 +131,16 @@ impl Problem {
         self
     }
 
+    /// Why one of several pictures was refused.
+    pub(crate) fn about(refusal: Refusal, place: Option<Place>) -> Self {
+        let mut problem = Self::from(refusal);
+        if let Some(place) = place {
+            problem.detail = format!("{place}: {}", problem.detail);
+            problem.error.clone_from(&problem.detail);
+        }
+        problem
+    }
+
     pub(super) fn retry_after(self, seconds: u64) -> Self {
         self.with(header::RETRY_AFTER, seconds)
     }
@@ -136,6 +151,7 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Picture(error) => Self::new(picture_kind(&error), detail),
+            Refusal::NotFinite => Self::new(Kind::BadParameter, detail),
             Refusal::Busy { retry_after } => {
                 Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
             }
@@ -180,6 +196,7 @@ impl IntoResponse for Problem {
         let content_type = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
         response.headers_mut().extend(headers);
+        response.extensions_mut().insert(Detail(self.detail));
         response
     }
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
-use super::{App, auth, docs, health, metrics, models, observe, page, predict, requests};
+use super::{App, auth, docs, health, metrics, models, observe, page, predict, requests, v2};
 
 /// Routes that need credentials where any are set.
 fn guarded() -> OpenApiRouter<Arc<App>> {
@@ -26,6 +26,16 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::image))
         .routes(routes!(models::list))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(v2::server))
+        .routes(routes!(v2::model))
+        .routes(routes!(v2::model_version))
+        .routes(routes!(v2::model_ready))
+        .routes(routes!(v2::version_ready))
+        .routes(routes!(v2::config))
+        .routes(routes!(v2::version_config))
+        .routes(routes!(v2::infer))
+        .routes(routes!(v2::version_infer))
+        .routes(routes!(v2::index))
 }
 
 /// Routes that are open to all.
@@ -34,6 +44,8 @@ fn open() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(v2::live))
+        .routes(routes!(v2::ready))
 }
 
 /// The service as HTTP.
@@ -51,6 +63,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(v2::plain_errors))
         .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
         .with_state(app)
 }
@@ -93,7 +106,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     )
 }
 
-fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+pub(crate) fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     let cause = cause
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())

@@ -1,5 +1,6 @@
 //! Every knob of the service: a flag, the environment variable of the same name, and a default.
 
+mod port;
 mod secret;
 mod validate;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+pub use port::GrpcPort;
 pub use secret::{ApiKey, ApiKeys, Secret};
 pub use validate::SettingsError;
 
@@ -55,6 +57,9 @@ pub struct Listen {
     /// Port of the HTTP API; 0 lets the system choose a free one
     #[arg(long, env = "PORT", default_value_t = 5000)]
     pub port: u16,
+    /// Port of the gRPC API on the same address, or `off`; 0 lets the system choose a free one
+    #[arg(long, env = "GRPC_PORT", default_value = "off")]
+    pub grpc_port: GrpcPort,
     /// Name of this instance in records, logs and the `X-Served-By` header [default: the host name]
     #[arg(long, env = "INSTANCE_NAME")]
     pub instance_name: Option<String>,
@@ -189,6 +194,9 @@ pub struct LimitSettings {
     /// Largest picture accepted, in bytes
     #[arg(long, env = "MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_upload_bytes: usize,
+    /// Pictures or tensors in one inference request of the Open Inference Protocol
+    #[arg(long, env = "MAX_BATCH", default_value_t = 32)]
+    pub max_batch: usize,
     /// Bytes of uploads held in memory at once; more are refused with 503
     #[arg(long, env = "MAX_INFLIGHT_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_inflight_bytes: usize,

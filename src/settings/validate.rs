@@ -75,6 +75,7 @@ impl Settings {
         for (name, value) in [
             ("MAX_UPLOAD_BYTES", limits.max_upload_bytes as u64),
             ("MAX_PIXELS", self.picture.max_pixels),
+            ("MAX_BATCH", limits.max_batch as u64),
             ("REQUEST_TIMEOUT_MS", limits.request_timeout_ms),
             ("MAX_QUEUE_MS", limits.max_queue_ms),
             ("CACHE_TTL_SECONDS", self.cache.cache_ttl_seconds),
@@ -88,6 +89,10 @@ impl Settings {
                 "MAX_INFLIGHT_BYTES",
                 "at least MAX_UPLOAD_BYTES",
             ));
+        }
+        // 0 is a port of the system's choice, which cannot be taken twice.
+        if self.listen.port != 0 && self.listen.grpc_port.0 == Some(self.listen.port) {
+            return Err(SettingsError::Range("GRPC_PORT", "another port than PORT"));
         }
         if !(0.0..=1.0).contains(&self.telemetry.trace_sample_ratio) {
             return Err(SettingsError::Range("TRACE_SAMPLE_RATIO", "from 0 to 1"));

@@ -33,6 +33,9 @@ metrics! {
     HTTP_SECONDS = histogram "relance_http_request_seconds", "Time to answer a request, by route";
     HTTP_IN_FLIGHT = gauge "relance_http_requests_in_flight",
         "Requests being handled, without those for health and metrics";
+    GRPC_REQUESTS = counter "relance_grpc_requests_total",
+        "gRPC calls by method and code; CANCELLED means that the client had gone";
+    GRPC_SECONDS = histogram "relance_grpc_request_seconds", "Time to answer a gRPC call, by method";
     QUEUE_LENGTH = gauge "relance_queue_length", "Pictures waiting for a worker";
     QUEUE_OLDEST_SECONDS = gauge "relance_queue_oldest_seconds",
         "How long the first picture in the queue has been waiting; 0 if none is";
