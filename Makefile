@@ -20,7 +20,8 @@ build: tools ## Build target/release/relance
 test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	cargo build --release --locked $(COSMOS_EMULATOR)
 	cargo test --release --locked --no-fail-fast
-	.venv/bin/python -m pytest models/training tests -q -rs
+	.venv/bin/python -m pytest models/training tests --ignore tests/oip -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip -q -rs
 
 # clippy checks the release profile, so that the C libraries are compiled once for
 # the build, the tests and the lint. The advisories need a database from the

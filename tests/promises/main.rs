@@ -11,6 +11,7 @@ mod docs;
 mod durability;
 mod faults;
 mod flight;
+mod inference;
 mod limits;
 mod logs;
 mod metrics;
