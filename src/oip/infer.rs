@@ -193,7 +193,7 @@ impl Server<'_> {
         if let Some((n, picture)) = pictures.iter().enumerate().find(too_large) {
             let (number, bytes) = (n + 1, picture.len());
             return Err(Error::TooLarge(format!(
-                "picture {number} of {count} has {bytes} bytes; at most {max} are accepted"
+                "element {number} of {count} has {bytes} bytes; at most {max} are accepted"
             )));
         }
         Ok(pictures.into_iter().map(Input::Picture).collect())

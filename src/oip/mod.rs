@@ -49,8 +49,8 @@ impl Limits {
         let one = max_upload_bytes.max(tensor::bytes_of(input));
         // Base64 makes four bytes of three.
         let all = max_batch.saturating_mul(one / 3 * 4 + 4) + OVERHEAD_BYTES;
-        // What is decoded takes memory beside what was sent.
-        let bound = (max_inflight_bytes / 2).max(one + OVERHEAD_BYTES);
+        // What is decompressed and decoded takes memory beside what was sent.
+        let bound = (max_inflight_bytes / 4).max(one + OVERHEAD_BYTES);
         Self {
             batch: max_batch,
             picture_bytes: max_upload_bytes,

@@ -86,6 +86,11 @@ class Instance:
         """The records of an answer, by its parameter `request_ids`."""
         return [self.get(f"/requests/{identifier}") for identifier in response_parameter.split(",")]
 
+    def image(self, identifier: str) -> bytes:
+        """The stored picture of a request."""
+        with http.open(f"{self.url}/requests/{identifier}/image", timeout=PATIENCE) as answer:
+            return answer.read()
+
     def metric(self, series: str) -> float:
         for line in self.get("/metrics").splitlines():
             if line.startswith(series + " "):

@@ -37,7 +37,11 @@ async fn refused(request: RequestBuilder, status: u16) -> String {
     let told = answer.status().as_u16();
     let kind = answer.headers()["content-type"].clone();
     let body: Value = answer.json().await.unwrap();
-    assert_eq!((told, kind.to_str().unwrap()), (status, "application/json"), "{body}");
+    assert_eq!(
+        (told, kind.to_str().unwrap()),
+        (status, "application/json"),
+        "{body}"
+    );
     let fields: Vec<&String> = body.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["error"], "{body}");
     body["error"].as_str().unwrap().to_owned()
@@ -109,24 +113,45 @@ async fn id_and_parameters_come_back() {
     assert_eq!(answered(app.get(&path)).await["prediction"], "pink");
     request["parameters"] = json!({"nested": {}});
     let error = refused(infer(&app, request.to_string()), 400).await;
-    assert!(error.contains("a string, a number or a boolean as a parameter"), "{error}");
+    assert!(
+        error.contains("a string, a number or a boolean as a parameter"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn all_under_v2_is_told_in_its_own_form() {
-    let setup = Setup::new().set("API_USERNAME", "ana").set("API_PASSWORD", "segredo");
+    let setup = Setup::new()
+        .set("API_USERNAME", "ana")
+        .set("API_PASSWORD", "segredo");
     let app = setup.start().await;
     let error = refused(app.get("/v2"), 401).await;
-    assert!(error.contains("accepted is basic authentication"), "{error}");
+    assert!(
+        error.contains("accepted is basic authentication"),
+        "{error}"
+    );
     let response = app.get(MODEL).send().await.unwrap();
-    assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic "));
+    assert!(
+        response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .starts_with("Basic ")
+    );
     for (path, status, words) in [
         ("/v2/nope", 404, "there is nothing at /v2/nope"),
         ("/v2/models/nope", 404, "there is no model \"nope\""),
         ("/v2/models/nope/ready", 404, "there is no model \"nope\""),
         ("/v2/models/nope/config", 404, "there is no model \"nope\""),
-        ("/v2/models/yolov8n-cls-nc10-64/versions/1", 404, "has no version \"1\""),
-        ("/v2/models/yolov8n-cls-nc10-64/infer", 405, "does not answer to GET"),
+        (
+            "/v2/models/yolov8n-cls-nc10-64/versions/1",
+            404,
+            "has no version \"1\"",
+        ),
+        (
+            "/v2/models/yolov8n-cls-nc10-64/infer",
+            405,
+            "does not answer to GET",
+        ),
         ("/v2/models/%FF", 400, "not UTF-8"),
     ] {
         let error = refused(app.get(path).basic_auth("ana", Some("segredo")), status).await;
@@ -150,16 +175,36 @@ async fn a_server_that_shuts_down_is_not_ready_and_still_answers() {
         ready.status() == StatusCode::SERVICE_UNAVAILABLE
     })
     .await;
-    assert_eq!(answered(app.get("/v2/health/live")).await, json!({"live": true}));
+    assert_eq!(
+        answered(app.get("/v2/health/live")).await,
+        json!({"live": true})
+    );
     refused(app.get(&format!("{MODEL}/ready")), 503).await;
     let listed = answered(app.post("/v2/repository/index")).await;
     assert_eq!(listed[0]["state"], "UNAVAILABLE");
     let ready = app.post("/v2/repository/index").body(r#"{"ready": true}"#);
     assert_eq!(answered(ready).await, json!([]));
-    let error = refused(app.post("/v2/repository/index").body("[]"), 400).await;
+    let error = refused(app.post("/v2/repository/index").body("ready"), 400).await;
     assert!(error.contains("request for the index"), "{error}");
     let request = input("BYTES", &[1], json!([base64(&picture("jpeg-1x1.jpg"))]));
     answered(infer(&app, request.to_string())).await;
+}
+
+#[tokio::test]
+async fn grpc_is_off_unless_it_has_a_port_of_its_own() {
+    for port in ["off", ""] {
+        let app = Setup::new().set("GRPC_PORT", port).start().await;
+        assert!(!app.log().contains("grpc="), "{}", app.log());
+    }
+    let both = Setup::new().set("PORT", "5999").set("GRPC_PORT", "5999");
+    assert!(
+        both.refusal()
+            .contains("GRPC_PORT must be another port than PORT")
+    );
+    let open = Setup::new().set("GRPC_PORT", "0").set("HOST", "0.0.0.0");
+    assert!(open.refusal().contains("without credentials"));
+    let none = Setup::new().set("MAX_BATCH", "0").refusal();
+    assert!(none.contains("MAX_BATCH must be greater than 0"), "{none}");
 }
 
 #[tokio::test]
@@ -167,7 +212,11 @@ async fn a_batch_uses_all_workers_and_the_cache() {
     let app = Setup::new().set("WORKERS", "2").start().await;
     let base = picture("jpeg-640x480.jpg");
     let files: Vec<Vec<u8>> = (0..8).map(|n| unique(&base, n)).collect();
-    let texts: Vec<String> = files.iter().chain([&files[0]]).map(|file| base64(file)).collect();
+    let texts: Vec<String> = files
+        .iter()
+        .chain([&files[0]])
+        .map(|file| base64(file))
+        .collect();
     let request = input("BYTES", &[9], json!(texts)).to_string();
     answered(infer(&app, request.clone())).await;
     // The picture that is there twice is classified once.
@@ -175,7 +224,11 @@ async fn a_batch_uses_all_workers_and_the_cache() {
     assert_eq!(app.metric(inferences).await, 8);
     answered(infer(&app, request)).await;
     assert_eq!(app.metric(inferences).await, 8);
-    assert_eq!(app.metric(r#"relance_results_total{source="memory"}"#).await, 9);
+    assert_eq!(
+        app.metric(r#"relance_results_total{source="memory"}"#)
+            .await,
+        9
+    );
     let listed = answered(app.get("/requests?limit=500")).await;
     assert_eq!(listed["requests"].as_array().unwrap().len(), 18);
 }
@@ -185,17 +238,32 @@ async fn a_tensor_is_recorded_without_a_picture() {
     let app = App::start().await;
     let request = input("FP32", &[1, 3, 64, 64], json!(vec![0.25; 3 * 64 * 64]));
     let answer = answered(infer(&app, request.to_string())).await;
-    let path = format!("/requests/{}", answer["parameters"]["request_ids"].as_str().unwrap());
+    let path = format!(
+        "/requests/{}",
+        answer["parameters"]["request_ids"].as_str().unwrap()
+    );
     let record = answered(app.get(&path)).await;
     assert_eq!(
-        (&record["image_format"], &record["image_ref"], &record["image_width"]),
+        (
+            &record["image_format"],
+            &record["image_ref"],
+            &record["image_width"]
+        ),
         (&json!("tensor"), &Value::Null, &json!(64))
     );
     support::problem(app.get(&format!("{path}/image")), 404, "not-found").await;
-    let removed = app.client.delete(format!("{}{path}", app.url)).send().await.unwrap();
+    let removed = app
+        .client
+        .delete(format!("{}{path}", app.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(removed.status(), StatusCode::NO_CONTENT);
     support::problem(app.get(&path), 404, "not-found").await;
-    for (value, words) in [("1e39", "not a finite number"), ("3e38", "not a finite number")] {
+    for (value, words) in [
+        ("1e39", "not a finite number"),
+        ("3e38", "not a finite number"),
+    ] {
         let data = vec![value; 3 * 64 * 64].join(",");
         let body = input("FP32", &[1, 3, 64, 64], json!("DATA")).to_string();
         let body = body.replace("\"DATA\"", &format!("[{data}]"));

@@ -153,8 +153,8 @@ pub(super) async fn read(
         };
         let length = length.unwrap_or(body.len());
         if length > QUICK_JSON {
-            // What is parsed is held beside the text for a while.
-            share.grow_to(body.len() + length)?;
+            // Numbers take up to twice the memory of their text, which is held beside them for a while.
+            share.grow_to(body.len() + 2 * length)?;
         }
         Ok((parse(body, length)?, share))
     };
@@ -218,7 +218,7 @@ fn decompressed(
                 format!("the decompressed body is larger than the {max} bytes that are accepted");
             return Err(Problem::new(Kind::TooLarge, detail).into());
         }
-        share.grow_to(bytes.len() + 2 * (body.len() + count))?;
+        share.grow_to(bytes.len() + body.len() + count)?;
         body.extend_from_slice(&piece[..count]);
     }
 }

@@ -14,7 +14,6 @@ use axum::extract::{ConnectInfo, Extension, FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,6 +25,9 @@ pub(super) use fault::plain_errors;
 
 use fault::{ErrorAnswer, Fault};
 use message::{InferenceAnswer, InferenceRequest};
+
+/// Bytes of a request for the index.
+const MAX_INDEX_BYTES: usize = 16 * 1024;
 
 /// The server answers.
 #[derive(Serialize, ToSchema)]
@@ -198,8 +200,12 @@ pub(super) async fn version_config(
         (status = 400, description = "Not a request for the index", body = ErrorAnswer)))]
 pub(super) async fn index(
     State(app): State<Arc<App>>,
-    body: Bytes,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<Vec<ModelIndex>>, Fault> {
+    let deadline = Instant::now() + app.timeout;
+    let received = body::read(&app.budget, &headers, body, MAX_INDEX_BYTES, deadline).await?;
+    let body = received.bytes;
     let wanted = if body.is_empty() {
         IndexRequest::default()
     } else {

@@ -23,15 +23,27 @@ async fn a_call_is_a_span_in_the_callers_trace() {
     let message = app.data.join("message");
     std::fs::write(&message, [0; 5]).unwrap();
     let output = Command::new("curl")
-        .args(["-sS", "--noproxy", "*", "--http2-prior-knowledge", "-u", "ana:secret"])
+        .args([
+            "-sS",
+            "--noproxy",
+            "*",
+            "--http2-prior-knowledge",
+            "-u",
+            "ana:secret",
+        ])
         .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
         .args(["-H", &format!("traceparent: 00-{TRACE}-{CALLER}-01")])
         .args(["--data-binary", &format!("@{}", message.display())])
-        .arg(format!("http://{address}/inference.GRPCInferenceService/ServerMetadata"))
+        .arg(format!(
+            "http://{address}/inference.GRPCInferenceService/ServerMetadata"
+        ))
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("relance"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("relance"),
+        "{output:?}"
+    );
 
     let (span, below) = tree(&sink, TRACE).await;
     assert_eq!(span.name, "inference.GRPCInferenceService/ServerMetadata");
