@@ -27,7 +27,7 @@ use crate::service::Stage;
 use proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use service::Inference;
 
-#[allow(missing_docs, clippy::doc_markdown)]
+#[allow(missing_docs, clippy::all)]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));
     /// What reflection tells of it.
