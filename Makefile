@@ -17,10 +17,14 @@ run: onnxruntime ## Build and serve on http://127.0.0.1:5000
 build: tools ## Build target/release/relance
 	cargo build --release --locked
 
+# Each client of the inference protocol registers its messages, which a process can
+# do once, so each has its own.
 test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	cargo build --release --locked $(COSMOS_EMULATOR)
 	cargo test --release --locked --no-fail-fast
-	.venv/bin/python -m pytest models/training tests -q -rs
+	.venv/bin/python -m pytest models/training tests --ignore tests/oip -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip --ignore tests/oip/test_kserve.py -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip/test_kserve.py -q -rs
 
 # clippy checks the release profile, so that the C libraries are compiled once for
 # the build, the tests and the lint. The advisories need a database from the
