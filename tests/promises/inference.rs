@@ -194,6 +194,10 @@ async fn a_server_that_shuts_down_is_not_ready_and_still_answers() {
 async fn grpc_is_off_unless_it_has_a_port_of_its_own() {
     for port in ["off", ""] {
         let app = Setup::new().set("GRPC_PORT", port).start().await;
+        eventually("the log tells the ports", async || {
+            app.log().contains("ready on")
+        })
+        .await;
         assert!(!app.log().contains("grpc="), "{}", app.log());
     }
     let both = Setup::new().set("PORT", "5999").set("GRPC_PORT", "5999");

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{CALLER, TRACE, attributes, names, setup, tree};
+use crate::support::eventually;
 use crate::support::sink::Sink;
 
 #[tokio::test]
@@ -16,6 +17,10 @@ async fn a_call_is_a_span_in_the_callers_trace() {
         .set("API_PASSWORD", "secret")
         .start()
         .await;
+    eventually("the log tells the port", async || {
+        app.log().contains("grpc=")
+    })
+    .await;
     let log = app.log();
     let address = log.split("grpc=").nth(1).unwrap();
     let address = address.split_whitespace().next().unwrap();
