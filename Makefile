@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test lint openvino evaluate fixtures model openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: tools tools-test tools-bench rust-tools onnxruntime python
 
 help: ## List the targets
@@ -66,6 +66,9 @@ bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one a
 
 bench-telemetry: onnxruntime python tools-bench ## What traces cost in CPU time
 	python3 bench/telemetry.py
+
+bench-limits: onnxruntime python tools-bench ## What the rate limit costs in CPU time
+	python3 bench/limits.py
 
 bench-agreement: onnxruntime openvino python ## How far faster ways to compute agree with the exact one
 	.venv/bin/python bench/agreement.py
