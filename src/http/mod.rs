@@ -1,10 +1,12 @@
 //! Transport: HTTP in, HTTP out. What a picture is and how it is classified, `service` knows.
 
 mod auth;
+mod batch;
 mod body;
 mod client;
 mod cors;
 mod docs;
+mod form;
 mod health;
 mod language;
 mod limits;
@@ -44,13 +46,21 @@ pub struct App {
     gate: Arc<Gate>,
     budget: Budget,
     max_upload: usize,
+    batch: BatchLimits,
     timeout: Duration,
     trusted_proxies: usize,
     served_by: HeaderValue,
+    release: Option<String>,
     meters: Meters,
     metrics: PrometheusHandle,
     metrics_apart: bool,
     cors: Option<Origins>,
+}
+
+/// How large a batch may be.
+struct BatchLimits {
+    pictures: usize,
+    bytes: usize,
 }
 
 impl App {
@@ -64,17 +74,24 @@ impl App {
     ) -> Arc<Self> {
         let name = settings.instance_name();
         let meters = Meters::new(service.model());
+        let limits = &settings.limits;
         Arc::new(Self {
             service,
             lifecycle,
+            budget: Budget::new(limits.max_inflight_bytes),
+            max_upload: limits.max_upload_bytes,
+            batch: BatchLimits {
+                pictures: limits.max_batch_pictures,
+                // More could never be received.
+                bytes: limits.max_batch_bytes.min(limits.max_inflight_bytes),
+            },
+            timeout: Duration::from_millis(limits.request_timeout_ms),
             gate,
             cors: settings.access.cors_allow_origins.clone(),
             metrics_apart: settings.listen.metrics_port.is_some(),
-            budget: Budget::new(settings.limits.max_inflight_bytes),
-            max_upload: settings.limits.max_upload_bytes,
-            timeout: Duration::from_millis(settings.limits.request_timeout_ms),
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
+            release: settings.listen.release.clone(),
             meters,
             metrics,
         })

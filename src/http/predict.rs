@@ -30,11 +30,24 @@ const DEFAULT_TOP: usize = 5;
 #[into_params(parameter_in = Query)]
 pub(super) struct PredictParams {
     /// How many classes to return, best first; more than the model has means all
-    #[param(minimum = 1, default = 5)]
+    #[param(minimum = 1, maximum = 65_535, default = 5)]
     top: Option<usize>,
 }
 
-const TOP: &str = "a whole number from 1 up";
+const MAX_TOP: usize = 65_535;
+const TOP: &str = "a whole number from 1 to 65535";
+
+impl PredictParams {
+    /// How many classes are wanted.
+    pub(super) fn top(&self) -> Result<usize, Problem> {
+        let top = self.top.unwrap_or(DEFAULT_TOP);
+        if !(1..=MAX_TOP).contains(&top) {
+            let detail = format!("top is {top}; accepted is {TOP}");
+            return Err(Problem::new(Kind::BadParameter, detail));
+        }
+        Ok(top)
+    }
+}
 
 impl Accepts for PredictParams {
     const ACCEPTED: &[(&str, &str)] = &[("top", TOP)];
@@ -94,10 +107,10 @@ pub(super) struct PictureFacts {
 #[allow(dead_code)]
 pub(super) struct PictureForm {
     /// The picture.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     image: Option<Vec<u8>>,
     /// The picture, under its other name.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     file: Option<Vec<u8>>,
 }
 
@@ -165,19 +178,14 @@ pub(super) async fn predict(
     body: Body,
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + app.timeout;
-    if params.top == Some(0) {
-        return Err(Problem::new(
-            Kind::BadParameter,
-            format!("top is 0; accepted is {TOP}"),
-        ));
-    }
+    let top = params.top()?;
     let upload = upload::read(&app, &headers, body, deadline).await?;
     let request = Request {
         picture: upload.bytes.clone(),
         image_name: upload.name.clone(),
         client: caller.as_deref().map(str::to_owned),
         address: Some(client::address(peer, &headers, app.trusted_proxies)),
-        top: params.top.unwrap_or(DEFAULT_TOP),
+        top,
         deadline,
     };
     let Answer { record, timings } = app.service.classify(request).await?;

@@ -35,10 +35,10 @@ pub(super) struct ListParams {
     prediction: Option<String>,
     /// Only answers at least this confident
     #[param(minimum = 0, maximum = 1)]
-    min_confidence: Option<f32>,
+    min_confidence: Option<f64>,
     /// Only answers at most this confident
     #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f32>,
+    max_confidence: Option<f64>,
     /// Only requests from this time on (RFC 3339)
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
@@ -49,6 +49,7 @@ pub(super) struct ListParams {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<usize>,
     /// `next_cursor` of the page before
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     cursor: Option<String>,
 }
 
@@ -259,8 +260,8 @@ impl ListParams {
         });
         Ok(Filter {
             prediction: self.prediction,
-            min_confidence: self.min_confidence,
-            max_confidence: self.max_confidence,
+            min_confidence: self.min_confidence.map(|value| value as f32),
+            max_confidence: self.max_confidence.map(|value| value as f32),
             from: time("from", self.from)?,
             to: time("to", self.to)?,
             before: before.transpose()?,

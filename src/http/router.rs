@@ -16,12 +16,14 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
-    App, auth, cors, docs, health, limits, metrics, models, observe, page, predict, requests,
+    App, auth, batch, cors, docs, health, limits, metrics, models, observe, page, predict, requests,
 };
 
 /// Routes that classify: they need credentials where any are set, and each client may use them so often.
 fn limited() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(predict::predict))
+    OpenApiRouter::new()
+        .routes(routes!(predict::predict))
+        .routes(routes!(batch::predict))
 }
 
 /// Other routes that need credentials where any are set.
@@ -58,7 +60,9 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .merge(open())
         .split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description))
+    let description = docs::description(&description);
+    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
+    let docs = Router::from(docs)
         .layer(from_fn(explain_missing))
         .layer(from_fn(docs::protect));
     // A request goes through the layers from the last to the first.
@@ -87,13 +91,14 @@ pub fn metrics_router(app: Arc<App>) -> Router {
 }
 
 /// The OpenAPI description of the routes, without starting anything.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
+pub fn openapi() -> serde_json::Value {
+    let routes = OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
         .merge(limited())
         .merge(guarded())
         .merge(metrics())
         .merge(open())
-        .into_openapi()
+        .into_openapi();
+    docs::description(&routes)
 }
 
 async fn not_found(uri: Uri) -> Problem {

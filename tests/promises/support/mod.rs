@@ -8,6 +8,7 @@ pub mod identity;
 pub mod load;
 pub mod nginx;
 pub mod postgres;
+pub mod process;
 pub mod prometheus;
 pub mod proxy;
 pub mod record_store;

@@ -1,9 +1,12 @@
 //! OpenAPI description of the whole API.
 
+mod complete;
+
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -26,6 +29,12 @@ use utoipa::{Modify, OpenApi};
     modifiers(&Schemes),
 )]
 pub(super) struct ApiDoc;
+
+/// The description of all routes, as it is served.
+pub(super) fn description(routes: &utoipa::openapi::OpenApi) -> Value {
+    // What cannot be written as JSON would have failed every test.
+    complete::complete(serde_json::to_value(routes).unwrap_or_default())
+}
 
 /// What Swagger UI may do. The hash is that of the colours in its logo, its only style outside of a file.
 const POLICY: &str = "default-src 'none'; script-src 'self'; \
