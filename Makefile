@@ -2,8 +2,8 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test lint openvino evaluate fixtures model openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry loadtest
-.PHONY: tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
+.PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -70,6 +70,9 @@ bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one a
 
 bench-telemetry: onnxruntime python tools-bench ## What traces cost in CPU time
 	python3 bench/telemetry.py
+
+bench-limits: onnxruntime python tools-bench ## What the rate limit costs in CPU time
+	python3 bench/limits.py
 
 bench-agreement: onnxruntime openvino python ## How far faster ways to compute agree with the exact one
 	.venv/bin/python bench/agreement.py
