@@ -38,7 +38,7 @@ RUN mkdir -p /root-folder/var/lib/dpkg/status.d /root-folder/etc/ssl/certs \
     && echo 'hosts: files dns' >etc/nsswitch.conf \
     && echo 'relance:x:65532:65532::/data:/sbin/nologin' >etc/passwd \
     && echo 'relance:x:65532:' >etc/group \
-    && mkdir -p app data && install -d -m 1777 tmp
+    && mkdir app /empty && find . -type d -exec chmod 755 {} + && install -d -m 1777 tmp
 WORKDIR /fetch
 COPY scripts/fetch-onnxruntime scripts/fetch-openvino scripts/
 COPY scripts/lib scripts/lib
@@ -48,7 +48,7 @@ RUN if [ "$OPENVINO" = true ]; then scripts/fetch-openvino /root-folder/app/lib/
 
 FROM scratch
 COPY --from=root /root-folder/ /
-COPY --from=root --chown=65532:65532 /root-folder/data /data
+COPY --from=root --chown=65532:65532 /empty /data
 COPY LICENSE-APACHE LICENSE-MIT /app/
 COPY models/bottle.onnx /app/models/
 COPY --from=program /build/target/release/relance /app/relance
@@ -58,7 +58,7 @@ ENV HOST=0.0.0.0 DATA_DIR=/data
 VOLUME /data
 EXPOSE 5000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["/app/relance", "healthcheck"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["/app/relance", "healthcheck"]
 ENTRYPOINT ["/app/relance"]
 
 ARG RELEASE=dev

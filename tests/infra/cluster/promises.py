@@ -25,8 +25,9 @@ class Promises:
     """Needs a fixture `cluster`, which all tests share.
 
     It has `front`, `instances` (their names), `kill(name)`, `terminate(name)` (SIGTERM, then waits; the exit
-    status), `start(name)` (waits until ready), `recorded()` (request ids in PostgreSQL), `access_log()`, and
-    `answers`, to which the tests add what they were answered.
+    status), `start(name)` (waits until ready), `sql(query)` and `recorded()` (request ids) in PostgreSQL,
+    `access_log()`, `answers`, to which the tests add what they were answered, and `unclaimed`, the number of
+    answers beside these.
     """
 
     def test_each_instance_gets_the_same_share(self, cluster):
