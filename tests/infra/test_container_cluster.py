@@ -11,7 +11,7 @@ import pytest
 pytest.register_assert_rewrite("cluster.load", "cluster.promises")
 
 from cluster.containers import Containers
-from cluster.docker import docker, inspect
+from cluster.docker import inspect, wait_healthy
 from cluster.promises import Promises, eventually
 
 
@@ -33,10 +33,13 @@ class TestContainers(Promises):
         eventually(lambda: len(up()) == 3, "three instances that are up")
         assert {"relance-1:5000", "relance-2:5000"} < {target["labels"]["instance"] for target in up()}
 
-    def test_only_this_machine_can_reach_it_and_nothing_has_rights(self, cluster):
-        label = "label=com.docker.compose.project=relance-test"
-        for container in docker("ps", "-q", "--filter", label).stdout.split():
+    def test_all_are_healthy_with_no_rights_and_reached_from_this_machine_only(self, cluster):
+        running = cluster.running()
+        assert len(running) == 8
+        for container in running:
             about = inspect(container)
+            if "Health" in about["State"]:
+                wait_healthy(container)
             name, host = about["Name"], about["HostConfig"]
             for bindings in (host["PortBindings"] or {}).values():
                 assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}, name

@@ -48,10 +48,13 @@ class Containers:
 
     def service(self, name: str) -> str:
         """Identifier of the container of a service that has one."""
-        label = "label=com.docker.compose"
-        found = docker("ps", "-q", "--filter", f"{label}.project={PROJECT}", "--filter", f"{label}.service={name}")
-        [container] = found.stdout.split()
+        [container] = self.running("--filter", f"label=com.docker.compose.service={name}")
         return container
+
+    def running(self, *filters: str) -> list[str]:
+        """Identifiers of its containers."""
+        project = f"label=com.docker.compose.project={PROJECT}"
+        return docker("ps", "-q", "--filter", project, *filters).stdout.split()
 
     def kill(self, name: str) -> None:
         docker("kill", self._containers[name])
