@@ -16,7 +16,8 @@ async function create() {
   const resource = `/${account}/${account}/${container}\nrestype:container`;
   // The eleven lines between method and headers are those of headers that are not sent.
   const text = `PUT${"\n".repeat(12)}${signed}${resource}`;
-  const signature = createHmac("sha256", Buffer.from(process.env.AZURE_STORAGE_KEY, "base64")).update(text).digest("base64");
+  const key = Buffer.from(process.env.AZURE_STORAGE_KEY, "base64");
+  const signature = createHmac("sha256", key).update(text).digest("base64");
   headers.authorization = `SharedKey ${account}:${signature}`;
   const url = `${endpoint.origin}/${account}/${container}?restype=container`;
   const answer = await fetch(url, { method: "PUT", headers });

@@ -43,7 +43,9 @@ class Front:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         """One request on a connection of its own."""
         connection = self.connect()
         connection.request(method, path, body, headers)
@@ -100,7 +102,8 @@ class Load:
         """All answers; fails if there is a request that got none."""
         for thread in self._threads:
             thread.join()
-        assert not self.failures, f"{len(self.failures)} of {len(self.answers) + len(self.failures)}: {self.failures[:5]}"
+        sent = len(self.answers) + len(self.failures)
+        assert not self.failures, f"{len(self.failures)} of {sent}: {self.failures[:5]}"
         return self.answers
 
     def stop(self) -> list[Answer]:

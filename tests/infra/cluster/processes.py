@@ -32,7 +32,9 @@ def free_port() -> int:
 
 
 def installed(name: str) -> str:
-    folders = [os.environ["PATH"], "/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
+    # Debian keeps PostgreSQL's programs out of PATH, and nginx out of that of most users.
+    newest_first = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    folders = [os.environ["PATH"], "/usr/sbin", *newest_first]
     return shutil.which(name, path=":".join(folders)) or pytest.fail(
         f"{name} is not installed: scripts/install-tools test", pytrace=False
     )
@@ -120,10 +122,10 @@ class Processes:
 
     def _start_stores(self) -> None:
         ports = self._ports
-        self._spawn("redis", [installed("redis-server"), "--bind", "127.0.0.1", "--port", ports["redis"], "--save", ""],
-                    cwd=self._folder)
-        self._spawn("azurite", [AZURITE, "--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck",
-                    "--blobHost", "127.0.0.1", "--blobPort", ports["azurite"]], cwd=self._folder)
+        redis = [installed("redis-server"), "--bind", "127.0.0.1", "--port", ports["redis"], "--save", ""]
+        self._spawn("redis", redis, cwd=self._folder)
+        azurite = [AZURITE, "--blobHost", "127.0.0.1", "--blobPort", ports["azurite"], "--inMemoryPersistence"]
+        self._spawn("azurite", [*azurite, "--silent", "--disableTelemetry", "--skipApiVersionCheck"], cwd=self._folder)
         self._start_postgres()
         self._wait("redis", lambda: self._listens("redis"))
         self._wait("azurite", lambda: self._listens("azurite"))
@@ -137,13 +139,15 @@ class Processes:
         if os.geteuid() == 0:
             user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             shutil.chown(data, "postgres", "postgres")
-        options = ["--auth=trust", "--username=relance", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        options = ["--auth=trust", "--username=relance", "--encoding=UTF8", "--locale=C", "--no-sync"]
         initdb = [*user, installed("initdb"), *options, "--pgdata", str(data)]
         subprocess.run(initdb, check=True, cwd="/", stdout=subprocess.DEVNULL)
         # Its socket is in a folder that it may write, and the clients may find.
         os.chmod(self._folder, 0o1777)
-        server = [*user, installed("postgres"), "-D", data, "-p", self._ports["postgres"], "-c", "listen_addresses=127.0.0.1"]
-        self._spawn("postgres", [*server, "-c", f"unix_socket_directories={self._folder}", "-c", "fsync=off"], cwd="/")
+        server = [*user, installed("postgres"), "-D", data, "-p", self._ports["postgres"], "-c", "fsync=off"]
+        for option in ("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}"):
+            server += ["-c", option]
+        self._spawn("postgres", server, cwd="/")
         ready = [installed("pg_isready"), "-q", "-h", str(self._folder), "-p", str(self._ports["postgres"])]
         self._wait("postgres", lambda: subprocess.run(ready).returncode == 0)
 
