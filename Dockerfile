@@ -12,15 +12,18 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 ENV CARGO_PROFILE_RELEASE_STRIP=symbols
-# The dependencies are a layer of their own, built with empty sources: it is kept until Cargo.lock changes.
+# The dependencies are a layer of their own, built with empty sources: it is kept until Cargo.toml or
+# Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN for source in $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml); do \
         mkdir -p "$(dirname "$source")" && echo 'fn main() {}' >"$source" || exit 1; \
     done \
+    && if grep -q '^\[build-dependencies\]' Cargo.toml; then echo 'fn main() {}' >build.rs; fi \
     && cargo build --release --locked --bin relance
+COPY Cargo.toml build.r[s] ./
 COPY src src
 # Cargo compares times, and a checkout may be older than the empty sources.
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin relance
+RUN find . -maxdepth 2 -name '*.rs' -exec touch {} + && cargo build --release --locked --bin relance
 
 FROM debian:bookworm-slim AS root
 RUN apt-get update \
