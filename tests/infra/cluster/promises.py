@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from typing import Callable
@@ -65,6 +66,17 @@ class Promises:
         rows = eventually(lambda: cluster.sql(query), "the record")
         assert rows[0] and not rows[0].startswith("203.0.113."), rows
         cluster.unclaimed += 1
+
+    def test_a_batch_may_be_larger_than_a_picture(self, cluster):
+        pictures = [new_picture() + bytes(4 * 2**20) for _ in range(4)]
+        part = b'--limit\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n%s\r\n'
+        body = b"".join(part % picture for picture in pictures) + b"--limit--\r\n"
+        content_type = {"Content-Type": "multipart/form-data; boundary=limit"}
+        answer, body = cluster.front.ask("POST", "/predict/batch", body, **content_type)
+        assert answer.status == 200, body
+        ids = [item["request_id"] for item in json.loads(body)]
+        assert len(ids) == 4
+        cluster.unclaimed += 4
 
     def test_what_is_too_large_is_told_in_json(self, cluster):
         # The first is refused by the service, the second by nginx.
