@@ -42,8 +42,12 @@ def pictures(size: str) -> list[str]:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of a program: the model and library of this repository, then `settings`."""
-    ours = {"MODEL": ROOT / "models/bottle.onnx", "ORT_DYLIB_PATH": ROOT / "lib/libonnxruntime.so"}
+    """The environment of a program: the model and library of this repository, no rate limit, then `settings`."""
+    ours = {
+        "MODEL": ROOT / "models/bottle.onnx",
+        "ORT_DYLIB_PATH": ROOT / "lib/libonnxruntime.so",
+        "RATE_LIMIT_PER_MINUTE": 0,
+    }
     return {**os.environ, **{name: str(value) for name, value in {**ours, **settings}.items()}}
 
 

@@ -16,6 +16,7 @@ use clap::Parser;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
+use relance::access::Gate;
 use relance::cache::Cache;
 use relance::classification::{Classification, Known, ResultKey};
 use relance::http::{App, router};
@@ -45,7 +46,7 @@ struct Defaults {
 }
 
 fn settings() -> Settings {
-    Defaults::parse_from([""]).settings
+    Defaults::parse_from(["", "--rate-limit-per-minute=0"]).settings
 }
 
 fn picture(size: &str) -> Vec<u8> {
@@ -222,9 +223,11 @@ fn app(settings: &Settings, data: &Path) -> Router {
     };
     let service = Service::start(config, parts).expect("threads");
     let metrics = relance::telemetry::init_metrics().expect("metrics");
+    let gate = Arc::new(Gate::new(&settings.access).expect("no file of keys"));
     router(App::new(
         settings,
         service,
+        gate,
         Arc::new(Lifecycle::default()),
         metrics,
     ))

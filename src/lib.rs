@@ -3,6 +3,7 @@
 //! Data flows one way: `http` (transport) → `service` (the pipeline) → `storage` (what is kept where) and the parts
 //! (`image`, `model`, `cache`; `journal`, `records`, `uploads`), which know nothing of each other.
 
+pub mod access;
 pub mod azure;
 pub mod cache;
 pub mod classification;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use relance::access::Gate;
 use relance::http::{self, App};
 use relance::model;
 use relance::service::{Config, Lifecycle, Parts, Service};
@@ -117,7 +118,15 @@ async fn serve(
         .with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let lifecycle = Arc::new(Lifecycle::default());
-    let app = App::new(settings, service, Arc::clone(&lifecycle), metrics.clone());
+    let gate = Arc::new(Gate::new(&settings.access)?);
+    tokio::spawn(Arc::clone(&gate).watch_keys());
+    let app = App::new(
+        settings,
+        service,
+        gate,
+        Arc::clone(&lifecycle),
+        metrics.clone(),
+    );
     tokio::spawn(upkeep(metrics));
     let keeper = Arc::clone(app.service().storage());
     tokio::spawn(storage::expire(
@@ -126,6 +135,13 @@ async fn serve(
     ));
     let flush = CancellationToken::new();
     let shipping = tokio::spawn(Shipper::new(keeper).run(flush.clone()));
+    let stop = CancellationToken::new();
+    let limits = http::Limits::new(settings);
+    if let Some(port) = settings.listen.metrics_port {
+        let address = SocketAddr::new(settings.listen.host, port);
+        let router = http::metrics_router(Arc::clone(&app));
+        serve_apart(address, router, limits.few(), stop.clone()).await?;
+    }
     let model = app.service().model();
     tracing::info!(
         model = %format!("{}@{}", model.name, model.version),
@@ -137,11 +153,11 @@ async fn serve(
     );
     lifecycle.ready();
 
-    let stop = CancellationToken::new();
     let grace = Duration::from_millis(settings.operation.shutdown_timeout_ms);
     let serving = tokio::spawn(http::serve(
         listener,
         http::router(Arc::clone(&app)),
+        limits,
         stop.clone(),
         grace,
     ));
@@ -167,6 +183,22 @@ async fn serve(
     }
     tokio::task::spawn_blocking(move || app.service().stop()).await?;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves the metrics on a port of their own, until the end.
+async fn serve_apart(
+    address: SocketAddr,
+    router: axum::Router,
+    limits: http::Limits,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} for METRICS_PORT"))?;
+    let address = listener.local_addr()?;
+    tracing::info!("metrics on http://{address}/metrics");
+    tokio::spawn(http::serve(listener, router, limits, stop, Duration::ZERO));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `POST /predict/batch`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::form::{self, FormPicture};
+use super::limits::Account;
 use super::predict::{PredictParams, Prediction};
 use super::problem::{Kind, Problem};
 use super::query::Params;
@@ -75,6 +77,9 @@ pub(super) struct BatchForm {
             content_type = "application/problem+json"),
         (status = 413, description = "Too many bytes", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a form", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many pictures in a minute", body = Problem,
+            content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait"))),
         (status = 503, description = "Too busy, or storage not available", body = Problem,
             content_type = "application/problem+json",
             headers(("Retry-After" = u64, description = "Seconds to wait"))),
@@ -87,6 +92,7 @@ pub(super) async fn predict(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Caller(caller)): Extension<Caller>,
+    Extension(account): Extension<Account>,
     Params(params): Params<PredictParams>,
     headers: HeaderMap,
     body: Body,
@@ -103,6 +109,9 @@ pub(super) async fn predict(
     // Its memory is charged until all is answered.
     let received = body::read(&app.budget, &headers, body, app.batch.bytes, deadline).await?;
     let pictures = form::pictures(received.bytes, boundary, app.batch.pictures).await?;
+    // The first one is paid for.
+    let further = u32::try_from(pictures.len().saturating_sub(1)).ok().and_then(NonZeroU32::new);
+    let standing = further.map(|further| account.charge(further)).transpose()?;
 
     let address = client::address(peer, &headers, app.trusted_proxies);
     let request = |picture: &FormPicture| {
@@ -126,7 +135,11 @@ pub(super) async fn predict(
     let items: Vec<_> = items
         .map(|(picture, answer)| item(picture, answer))
         .collect();
-    Ok(Json(items).into_response())
+    let mut response = Json(items).into_response();
+    if let Some(standing) = standing.flatten() {
+        response.extensions_mut().insert(standing);
+    }
+    Ok(response)
 }
 
 async fn classify(app: &App, request: Result<Request, Problem>) -> Result<Prediction, Problem> {

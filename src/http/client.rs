@@ -1,8 +1,16 @@
 //! Address of the client, through as many proxies as are trusted.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
+
+/// The address that `request` came from, `hops` proxies away.
+pub(super) fn of(request: &Request, hops: usize) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    address(peer.map_or(unknown, |peer| peer.0), request.headers(), hops)
+}
 
 /// The address `hops` proxies away, told by `X-Forwarded-For`; the peer's own if that says nothing usable.
 ///

@@ -4,9 +4,12 @@ mod auth;
 mod batch;
 mod body;
 mod client;
+mod cors;
 mod docs;
 mod form;
 mod health;
+mod language;
+mod limits;
 mod meters;
 mod metrics;
 mod models;
@@ -26,13 +29,13 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::access::Gate;
 use crate::service::{Lifecycle, Service};
-use crate::settings::Settings;
+use crate::settings::{Origins, Settings};
 
-pub use router::{openapi, router};
-pub use server::serve;
+pub use router::{metrics_router, openapi, router};
+pub use server::{Limits, serve};
 
-use auth::Credentials;
 use body::Budget;
 use meters::Meters;
 
@@ -40,7 +43,7 @@ use meters::Meters;
 pub struct App {
     service: Service,
     lifecycle: Arc<Lifecycle>,
-    credentials: Credentials,
+    gate: Arc<Gate>,
     budget: Budget,
     max_upload: usize,
     batch: BatchLimits,
@@ -50,6 +53,8 @@ pub struct App {
     release: Option<String>,
     meters: Meters,
     metrics: PrometheusHandle,
+    metrics_apart: bool,
+    cors: Option<Origins>,
 }
 
 /// How large a batch may be.
@@ -63,6 +68,7 @@ impl App {
     pub fn new(
         settings: &Settings,
         service: Service,
+        gate: Arc<Gate>,
         lifecycle: Arc<Lifecycle>,
         metrics: PrometheusHandle,
     ) -> Arc<Self> {
@@ -72,7 +78,6 @@ impl App {
         Arc::new(Self {
             service,
             lifecycle,
-            credentials: Credentials::new(&settings.access),
             budget: Budget::new(limits.max_inflight_bytes),
             max_upload: limits.max_upload_bytes,
             batch: BatchLimits {
@@ -81,6 +86,9 @@ impl App {
                 bytes: limits.max_batch_bytes.min(limits.max_inflight_bytes),
             },
             timeout: Duration::from_millis(limits.request_timeout_ms),
+            gate,
+            cors: settings.access.cors_allow_origins.clone(),
+            metrics_apart: settings.listen.metrics_port.is_some(),
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
             release: settings.listen.release.clone(),

@@ -11,13 +11,16 @@ use axum::response::Response;
 use metrics::Gauge;
 use opentelemetry::KeyValue;
 
-use super::App;
+use super::{App, problem};
 use crate::service::Stage;
 use crate::telemetry::request::{self, Current};
 use crate::telemetry::{Headers, ServerSpan, calling};
 
 const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// No answer is to be taken for anything but what its content type says.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Name of the access log for `RUST_LOG`.
 const ACCESS: &str = "relance::access";
@@ -30,14 +33,17 @@ const CLIENT_GONE: u16 = 499;
 
 pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let exchange = Exchange::begin(&app, &request);
+    let language = request.headers().get(header::ACCEPT_LANGUAGE).cloned();
     let current = Current::new(exchange.trace(), exchange.is_recording());
     let caller = exchange.span.as_ref().and_then(ServerSpan::traceparent);
     let one_at_a_time = request.version() < Version::HTTP_2;
     let answering = async {
         let mut response = next.run(request).await;
+        problem::translate(&mut response, language.as_ref());
         exchange.end(&response);
         let headers = response.headers_mut();
         headers.insert(SERVED_BY, app.served_by.clone());
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         // Connections end with an answer while it drains; closed later, some would break under the next request.
         if one_at_a_time && app.lifecycle.stage() == Stage::Draining {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

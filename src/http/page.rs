@@ -1,40 +1,161 @@
 //! The page at `/`, embedded in the program.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use axum::Router;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sha2::{Digest, Sha256};
+
+use super::problem::{Kind, Problem};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const JSON: &str = "application/json";
+const JPEG: &str = "image/jpeg";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Path, media type and content of a file.
+type Asset = (&'static str, &'static str, &'static [u8]);
+
 macro_rules! asset {
-    ($file:literal, $media_type:literal) => {
-        get(|| async { asset($media_type, include_str!(concat!("page/", $file))) })
+    ($media_type:ident, $file:literal) => {
+        (
+            concat!("/page/", $file),
+            $media_type,
+            include_bytes!(concat!("page/", $file)),
+        )
     };
 }
 
-pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/", asset!("index.html", "text/html; charset=utf-8"))
-        .route(
-            "/page/app.js",
-            asset!("app.js", "text/javascript; charset=utf-8"),
+const ASSETS: &[Asset] = &[
+    ("/", HTML, include_bytes!("page/index.html")),
+    asset!(SVG, "icon.svg"),
+    asset!(STYLE, "classify.css"),
+    asset!(STYLE, "live.css"),
+    asset!(STYLE, "parts.css"),
+    asset!(STYLE, "requests.css"),
+    asset!(STYLE, "style.css"),
+    asset!(SCRIPT, "api.js"),
+    asset!(SCRIPT, "app.js"),
+    asset!(SCRIPT, "charts.js"),
+    asset!(SCRIPT, "classify.js"),
+    asset!(SCRIPT, "detail.js"),
+    asset!(SCRIPT, "dom.js"),
+    asset!(SCRIPT, "export.js"),
+    asset!(SCRIPT, "filters.js"),
+    asset!(SCRIPT, "history.js"),
+    asset!(SCRIPT, "i18n.js"),
+    asset!(SCRIPT, "live.js"),
+    asset!(SCRIPT, "patience.js"),
+    asset!(SCRIPT, "portuguese.js"),
+    asset!(SCRIPT, "prometheus.js"),
+    asset!(SCRIPT, "requests.js"),
+    asset!(SCRIPT, "result.js"),
+    asset!(SCRIPT, "sign-in.js"),
+    asset!(SCRIPT, "source.js"),
+    asset!(SCRIPT, "thumbnails.js"),
+    asset!(TEXT, "vendor/uplot.LICENSE"),
+    asset!(STYLE, "vendor/uplot.css"),
+    asset!(SCRIPT, "vendor/uplot.js"),
+];
+
+macro_rules! samples {
+    ($first:literal $(, $file:literal)*) => {
+        const SAMPLES: &[Asset] = &[
+            (
+                "/page/samples.json",
+                JSON,
+                concat!("[\"", $first, "\"" $(, ",\"", $file, "\"")*, "]").as_bytes(),
+            ),
+            samples!(@file $first),
+            $(samples!(@file $file)),*
+        ];
+    };
+    (@file $file:literal) => {
+        (
+            concat!("/page/samples/", $file),
+            JPEG,
+            include_bytes!(concat!("../../models/samples/", $file)),
         )
-        .route(
-            "/page/style.css",
-            asset!("style.css", "text/css; charset=utf-8"),
-        )
-        .route("/page/icon.svg", asset!("icon.svg", "image/svg+xml"))
+    };
 }
 
-fn asset(media_type: &'static str, content: &'static str) -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
+// Pictures to try the model with, and `samples.json`, which lists them.
+samples!(
+    "aberta-1.jpg",
+    "fechada-2.jpg",
+    "aberta-2.jpg",
+    "fechada-3.jpg"
+);
+
+struct File {
+    media_type: &'static str,
+    content: &'static [u8],
+    /// Entity tag, with which a browser asks whether its copy is still right.
+    tag: HeaderValue,
+}
+
+/// The files by path.
+static FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
+    let assets = ASSETS.iter().chain(SAMPLES);
+    assets
+        .map(|&(path, media_type, content)| {
+            let digest = hex::encode(&Sha256::digest(content)[..8]);
+            let tag = HeaderValue::try_from(format!("\"{digest}\""));
+            let file = File {
+                media_type,
+                content,
+                tag: tag.unwrap_or(HeaderValue::from_static("\"\"")),
+            };
+            (path, file)
+        })
+        .collect()
+});
+
+pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    // One route for all files, lest each has metrics of its own.
+    Router::new()
+        .route("/", get(file))
+        .route("/page/{*file}", get(file))
+}
+
+async fn file(uri: Uri, headers: HeaderMap) -> Response {
+    let Some(file) = FILES.get(uri.path()) else {
+        let detail = format!(
+            "there is nothing at {}; /docs lists what there is",
+            uri.path()
+        );
+        return Problem::new(Kind::NotFound, detail).into_response();
+    };
+    let caching = [
+        (header::ETAG, file.tag.clone()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
-    (headers, content)
+    if has_copy(&headers, &file.tag) {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    let about = [
+        (header::CONTENT_TYPE, file.media_type),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (caching, about, file.content).into_response()
+}
+
+fn has_copy(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH);
+    known.is_some_and(|known| {
+        let known = known.as_bytes();
+        // A proxy that compresses makes the tag a weak one.
+        known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
+    })
 }

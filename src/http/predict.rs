@@ -30,22 +30,22 @@ const DEFAULT_TOP: usize = 5;
 #[into_params(parameter_in = Query)]
 pub(super) struct PredictParams {
     /// How many classes to return, best first; more than the model has means all
-    #[param(minimum = 1, default = 5)]
+    #[param(minimum = 1, maximum = 65_535, default = 5)]
     top: Option<usize>,
 }
 
-const TOP: &str = "a whole number from 1 up";
+const MAX_TOP: usize = 65_535;
+const TOP: &str = "a whole number from 1 to 65535";
 
 impl PredictParams {
     /// How many classes are wanted.
     pub(super) fn top(&self) -> Result<usize, Problem> {
-        match self.top.unwrap_or(DEFAULT_TOP) {
-            0 => {
-                let detail = format!("top is 0; accepted is {TOP}");
-                Err(Problem::new(Kind::BadParameter, detail))
-            }
-            top => Ok(top),
+        let top = self.top.unwrap_or(DEFAULT_TOP);
+        if !(1..=MAX_TOP).contains(&top) {
+            let detail = format!("top is {top}; accepted is {TOP}");
+            return Err(Problem::new(Kind::BadParameter, detail));
         }
+        Ok(top)
     }
 }
 
@@ -107,10 +107,10 @@ pub(super) struct PictureFacts {
 #[allow(dead_code)]
 pub(super) struct PictureForm {
     /// The picture.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     image: Option<Vec<u8>>,
     /// The picture, under its other name.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     file: Option<Vec<u8>>,
 }
 
@@ -139,6 +139,8 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
         (status = 200, description = "The class of the picture", body = Prediction, headers(
             ("X-Request-Id" = String, description = "Same as `request_id`"),
             ("Server-Timing" = String, description = "Milliseconds of queue, decode, preprocess and inference"),
+            ("RateLimit" = String, description = "What is left of the client's minute, where there is a limit"),
+            ("RateLimit-Policy" = String, description = "What is allowed in a minute, where there is a limit"),
         )),
         (status = 400, description = "Empty or malformed body, missing field, several pictures, bad parameter",
             body = Problem, content_type = "application/problem+json"),
@@ -154,6 +156,11 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
             content_type = "application/problem+json"),
         (status = 422, description = "A picture that cannot be decoded", body = Problem,
             content_type = "application/problem+json"),
+        (status = 429, description = "More pictures than the client may send in a minute, or too many wrong credentials",
+            body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "Seconds to wait"),
+            ("RateLimit" = String, description = "What is left: `\"minute\";r=0;t=60`"),
+            ("RateLimit-Policy" = String, description = "What is allowed: `\"minute\";q=100;w=60`"))),
         (status = 503, description = "Too busy, or storage not available", body = Problem,
             content_type = "application/problem+json",
             headers(("Retry-After" = u64, description = "Seconds to wait"))),

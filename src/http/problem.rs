@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::language::{self, Language};
 use crate::image::ImageError;
 use crate::service::Refusal;
 use crate::storage::StorageError;
@@ -36,6 +37,8 @@ pub struct Problem {
     #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
     trace_id: Option<String>,
     #[serde(skip)]
+    slug: &'static str,
+    #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -44,6 +47,9 @@ macro_rules! kinds {
         /// Every kind of problem with its status, stable name and title.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind { $(#[doc = $meaning] $variant),* }
+
+        #[cfg(test)]
+        const ALL: &[Kind] = &[$(Kind::$variant),*];
 
         impl Kind {
             /// All of them.
@@ -57,8 +63,7 @@ macro_rules! kinds {
 
             fn parts(self) -> (StatusCode, &'static str, &'static str) {
                 match self { $(Self::$variant => (StatusCode::$status, $slug, $title)),* }
-            }
-        }
+            }        }
     };
 }
 
@@ -99,6 +104,10 @@ kinds! {
     DamagedPicture = UNPROCESSABLE_ENTITY, "damaged-picture", "Picture cannot be decoded";
     /// Our fault.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal error";
+    /// The client has used up what it may do in a minute.
+    RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
+    /// Too many wrong credentials.
+    LoginThrottled = TOO_MANY_REQUESTS, "login-throttled", "Too many wrong credentials";
     /// Too much to do.
     Busy = SERVICE_UNAVAILABLE, "busy", "Too busy";
     /// The disk cannot be written.
@@ -135,6 +144,7 @@ impl Kind {
             self,
             Self::BadParameter
                 | Self::Unauthorised
+                | Self::LoginThrottled
                 | Self::NotFound
                 | Self::Internal
                 | Self::StorageUnavailable
@@ -155,6 +165,7 @@ impl Problem {
             error,
             request_id: ids.map(|ids| ids.request),
             trace_id: ids.and_then(|ids| Some(ids.trace?.to_string())),
+            slug,
             headers: Vec::new(),
         }
     }
@@ -223,6 +234,43 @@ impl IntoResponse for Problem {
         let content_type = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
         response.headers_mut().extend(headers);
+        // Which language is wanted is known further out.
+        response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// Gives the problem in `response`, if there is one, its title in the language that is preferred by
+/// `Accept-Language`.
+pub(super) fn translate(response: &mut Response, accept_language: Option<&HeaderValue>) {
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
+        return;
+    };
+    let language = language::preferred(accept_language);
+    if language == Language::Portuguese {
+        problem.title = language::portuguese(problem.slug).unwrap_or(problem.title);
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = body.into();
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LANGUAGE, language.tag());
+    headers.append(
+        header::VARY,
+        HeaderValue::from_name(header::ACCEPT_LANGUAGE),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_title_has_a_translation() {
+        for kind in ALL {
+            let (_, slug, title) = kind.parts();
+            let translated = language::portuguese(slug);
+            assert!(translated.is_some_and(|other| other != title), "{slug}");
+        }
     }
 }

@@ -15,18 +15,28 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
-use super::{App, auth, batch, docs, health, metrics, models, observe, page, predict, requests};
+use super::{
+    App, auth, batch, cors, docs, health, limits, metrics, models, observe, page, predict, requests,
+};
 
-/// Routes that need credentials where any are set.
-fn guarded() -> OpenApiRouter<Arc<App>> {
+/// Routes that classify: they need credentials where any are set, and each client may use them so often.
+fn limited() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(predict::predict))
         .routes(routes!(batch::predict))
+}
+
+/// Other routes that need credentials where any are set.
+fn guarded() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .routes(routes!(requests::list))
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
         .routes(routes!(models::list))
-        .routes(routes!(metrics::metrics))
+}
+
+fn metrics() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(metrics::metrics))
 }
 
 /// Routes that are open to all.
@@ -39,20 +49,43 @@ fn open() -> OpenApiRouter<Arc<App>> {
 
 /// The service as HTTP.
 pub fn router(app: Arc<App>) -> Router {
-    let guarded = guarded().route_layer(from_fn_with_state(Arc::clone(&app), auth::require));
+    let mut guarded = limited()
+        .route_layer(from_fn_with_state(Arc::clone(&app), limits::limit))
+        .merge(guarded());
+    if !app.metrics_apart {
+        guarded = guarded.merge(metrics());
+    }
+    let guarded = guarded.route_layer(from_fn_with_state(Arc::clone(&app), auth::require));
     let (api, description) = OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
         .merge(guarded)
         .merge(open())
         .split_for_parts();
     let description = docs::description(&description);
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
-    let docs = Router::from(docs).layer(from_fn(explain_missing));
+    let docs = Router::from(docs)
+        .layer(from_fn(explain_missing))
+        .layer(from_fn(docs::protect));
     // A request goes through the layers from the last to the first.
-    api.merge(page::router())
+    let all = api
+        .merge(page::router())
         .merge(docs)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(panicked));
+    let all = match &app.cors {
+        Some(origins) => all.layer(cors::layer(origins)),
+        None => all,
+    };
+    all.layer(from_fn_with_state(Arc::clone(&app), observe::observe))
+        .with_state(app)
+}
+
+/// The metrics alone, for a port of their own.
+pub fn metrics_router(app: Arc<App>) -> Router {
+    let (router, _) = metrics().split_for_parts();
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
         .with_state(app)
 }
@@ -60,7 +93,9 @@ pub fn router(app: Arc<App>) -> Router {
 /// The OpenAPI description of the routes, without starting anything.
 pub fn openapi() -> serde_json::Value {
     let routes = OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
+        .merge(limited())
         .merge(guarded())
+        .merge(metrics())
         .merge(open())
         .into_openapi();
     docs::description(&routes)

@@ -1,5 +1,7 @@
 //! Every knob of the service: a flag, the environment variable of the same name, and a default.
 
+mod access;
+mod keys;
 mod secret;
 mod validate;
 
@@ -8,7 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-pub use secret::{ApiKey, ApiKeys, Secret};
+pub use access::{Access, Connections, Origins};
+pub use keys::{ApiKey, ApiKeys};
+pub use secret::Secret;
 pub use validate::SettingsError;
 
 /// Settings of `relance serve`.
@@ -23,6 +27,9 @@ pub struct Settings {
     /// Who may come in.
     #[command(flatten)]
     pub access: Access,
+    /// How many connections there may be, and for how long.
+    #[command(flatten)]
+    pub connections: Connections,
     /// How pictures are read.
     #[command(flatten)]
     pub picture: PictureSettings,
@@ -64,6 +71,9 @@ pub struct Listen {
     /// Proxies in front whose `X-Forwarded-For` entries are believed, counted from this service outwards
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,
+    /// Port for `GET /metrics`, there without credentials and then not on `PORT`; 0 lets the system choose a free one
+    #[arg(long, env = "METRICS_PORT")]
+    pub metrics_port: Option<u16>,
 }
 
 /// Model settings.
@@ -105,23 +115,6 @@ pub enum Precision {
     F32,
     /// Faster and a little less exact, on processors that have it; needs `PROVIDER=openvino`
     Bf16,
-}
-
-/// Access settings.
-#[derive(Args, Clone, Debug)]
-pub struct Access {
-    /// User name for basic authentication
-    #[arg(long, env = "API_USERNAME", hide_env_values = true)]
-    pub api_username: Option<String>,
-    /// Password for basic authentication
-    #[arg(long, env = "API_PASSWORD", hide_env_values = true)]
-    pub api_password: Option<Secret>,
-    /// Keys accepted in `X-API-Key`, as `name:sha256hex`, comma separated (`relance key NAME` makes one)
-    #[arg(long, env = "API_KEYS", hide_env_values = true)]
-    pub api_keys: Option<ApiKeys>,
-    /// Serve without credentials on an address that is not loopback
-    #[arg(long, env = "ALLOW_ANONYMOUS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub allow_anonymous: bool,
 }
 
 /// How pictures are read.

@@ -1,13 +1,13 @@
 //! What clap cannot check: settings that must fit each other.
 
-use super::{ModelSettings, Precision, Provider, Secret, Settings};
+use super::{ModelSettings, Origins, Precision, Provider, Secret, Settings};
 
 /// Settings that cannot work together; the text says how to mend them.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// An open door on the network.
     #[error(
-        "refusing to listen on {0} without credentials: set API_USERNAME and API_PASSWORD, or API_KEYS, or ALLOW_ANONYMOUS=true"
+        "refusing to listen on {0} without credentials: set API_USERNAME and API_PASSWORD, or API_KEYS, or API_KEYS_FILE, or ALLOW_ANONYMOUS=true"
     )]
     Anonymous(std::net::IpAddr),
     /// Half of a pair.
@@ -80,6 +80,9 @@ impl Settings {
             ("REQUEST_TIMEOUT_MS", limits.request_timeout_ms),
             ("MAX_QUEUE_MS", limits.max_queue_ms),
             ("CACHE_TTL_SECONDS", self.cache.cache_ttl_seconds),
+            ("MAX_CONNECTIONS", self.connections.max_connections as u64),
+            ("HEAD_TIMEOUT_MS", self.connections.head_timeout_ms),
+            ("IDLE_TIMEOUT_MS", self.connections.idle_timeout_ms),
         ] {
             if value == 0 {
                 return Err(SettingsError::Range(name, "greater than 0"));
@@ -94,6 +97,18 @@ impl Settings {
         if !(0.0..=1.0).contains(&self.telemetry.trace_sample_ratio) {
             return Err(SettingsError::Range("TRACE_SAMPLE_RATIO", "from 0 to 1"));
         }
+        if access.login_failures_per_minute > 1000 {
+            return Err(SettingsError::Range(
+                "LOGIN_FAILURES_PER_MINUTE",
+                "at most 1000",
+            ));
+        }
+        if self.listen.port != 0 && self.listen.metrics_port == Some(self.listen.port) {
+            return Err(SettingsError::Range(
+                "METRICS_PORT",
+                "another one than PORT",
+            ));
+        }
         self.model.validate()?;
         if self.shared.azure_cosmos_endpoint.is_some() && self.shared.database_url.is_some() {
             return Err(SettingsError::OneOf(
@@ -107,6 +122,7 @@ impl Settings {
     /// Whether anybody must show credentials.
     pub fn has_credentials(&self) -> bool {
         self.access.api_username.is_some()
+            || self.access.api_keys_file.is_some()
             || self
                 .access
                 .api_keys
@@ -126,6 +142,9 @@ impl Settings {
         let no_path = |p: &mut std::path::PathBuf| p.as_os_str().is_empty();
         self.model.labels.take_if(no_path);
         self.model.onnxruntime.take_if(no_path);
+        self.access.api_keys_file.take_if(no_path);
+        let no_origin = |origins: &mut Origins| *origins == Origins::Only(Vec::new());
+        self.access.cors_allow_origins.take_if(no_origin);
         let no_secret = |secret: &mut Secret| secret.expose().trim().is_empty();
         self.cache.redis_url.take_if(no_secret);
         let telemetry = &mut self.telemetry;

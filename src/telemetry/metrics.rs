@@ -33,6 +33,14 @@ metrics! {
     HTTP_SECONDS = histogram "relance_http_request_seconds", "Time to answer a request, by route";
     HTTP_IN_FLIGHT = gauge "relance_http_requests_in_flight",
         "Requests being handled, without those for health and metrics";
+    CONNECTIONS = gauge "relance_connections", "Open connections, of any port but that of the metrics";
+    CONNECTIONS_REFUSED = counter "relance_connections_refused_total",
+        "Connections refused because MAX_CONNECTIONS were open";
+    CONNECTIONS_EXPIRED = counter "relance_connections_expired_total",
+        "Connections closed by a time-out, by what was late: head, request, answer";
+    LOGIN_FAILURES = counter "relance_login_failures_total",
+        "Credentials refused, by outcome: wrong, or throttled (not looked at, as too many before were wrong)";
+    KEY_FILE_UP = gauge "relance_key_file_up", "1 if API_KEYS_FILE was good when it was last read, else 0";
     QUEUE_LENGTH = gauge "relance_queue_length", "Pictures waiting for a worker";
     QUEUE_OLDEST_SECONDS = gauge "relance_queue_oldest_seconds",
         "How long the first picture in the queue has been waiting; 0 if none is";

@@ -62,9 +62,11 @@ impl Document {
         Self::read(repo().join("README.md"))
     }
 
-    /// README, CONTRIBUTING and everything in docs/.
+    /// README, CONTRIBUTING, SECURITY and everything in docs/.
     fn all() -> Vec<Self> {
-        let mut paths = vec![repo().join("README.md"), repo().join("CONTRIBUTING.md")];
+        let mut paths = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .map(|name| repo().join(name))
+            .to_vec();
         paths.extend(names(&repo().join("docs")).map(|name| repo().join("docs").join(name)));
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
         paths.into_iter().map(Self::read).collect()

@@ -189,7 +189,7 @@ async fn top_says_how_many_classes_come_back() {
     ] {
         let detail = problem(post(query), 400, "bad-parameter").await;
         assert!(
-            detail.contains("top") && detail.contains("a whole number from 1 up"),
+            detail.contains("top") && detail.contains("a whole number from 1 to 65535"),
             "{query}: {detail}"
         );
     }

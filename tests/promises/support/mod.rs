@@ -6,6 +6,7 @@ pub mod container;
 pub mod cosmos;
 pub mod identity;
 pub mod load;
+pub mod nginx;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
@@ -13,6 +14,7 @@ pub mod proxy;
 pub mod record_store;
 pub mod redis;
 pub mod sink;
+pub mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -88,12 +90,19 @@ impl Setup {
             .command
             .env("PORT", "0")
             .env("INSTANCE_NAME", "test")
+            .env("RATE_LIMIT_PER_MINUTE", "0")
             .current_dir(repo());
         setup.set("MODEL", small_model().to_str().unwrap())
     }
 
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Leaves a setting of [`Setup::new`] to its default.
+    pub fn unset(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 
@@ -253,6 +262,14 @@ impl App {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory in use, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.unwrap().split_whitespace().nth(1);
+        number.unwrap().parse().unwrap()
     }
 
     pub fn log(&self) -> String {
