@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test lint openvino evaluate fixtures model openapi clean
+.PHONY: help run build test test-container lint openvino evaluate fixtures model openapi clean
 .PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
@@ -25,6 +25,13 @@ test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	.venv/bin/python -m pytest models/training tests --ignore tests/oip -q -rs
 	.tools/oip-clients/bin/python -m pytest tests/oip --ignore tests/oip/test_kserve.py -q -rs
 	.tools/oip-clients/bin/python -m pytest tests/oip/test_kserve.py -q -rs
+
+# Needs a Docker engine, and fails without one.
+test-container: RELEASE ?= dev
+test-container: python ## Build the image; test it and compose.yaml
+	docker build --build-arg RELEASE=$(RELEASE) --tag relance .
+	RELEASE=$(RELEASE) .venv/bin/python -m pytest tests/infra/test_container.py \
+		tests/infra/test_container_cluster.py -q -rs
 
 # clippy checks the release profile, so that the C libraries are compiled once for
 # the build, the tests and the lint. The advisories need a database from the

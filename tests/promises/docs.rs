@@ -200,6 +200,9 @@ fn settings_that_are_named_exist() {
     let makefile = fs::read_to_string(repo().join("Makefile")).unwrap();
     let of_make = |line: &str| Some(line.split_once(" ?=")?.0.rsplit(' ').next()?.to_owned());
     known.extend(makefile.lines().filter_map(of_make));
+    let compose = fs::read_to_string(repo().join("compose.yaml")).unwrap();
+    let of_compose = compose.split("${").skip(1);
+    known.extend(of_compose.filter_map(|rest| Some(rest.split_once(":-")?.0.to_owned())));
     let mut wrong = Vec::new();
     for document in Document::all() {
         let alone = document.code.iter().map(String::as_str);
