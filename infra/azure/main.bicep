@@ -69,6 +69,10 @@ param vaultSoftDeleteDays int = 7
 param privateNetworking bool
 @description('Address space of the virtual network')
 param addressPrefix string = '10.20.0.0/24'
+@description('Part of it for what the web app sends')
+param appPrefix string = '10.20.0.0/26'
+@description('Part of it for private endpoints')
+param endpointsPrefix string = '10.20.0.64/26'
 
 @description('Days that logs and traces are kept')
 param logRetentionDays int = 30
@@ -205,6 +209,8 @@ module network 'modules/network.bicep' = if (privateNetworking) {
     name: name
     tags: tags
     addressPrefix: addressPrefix
+    appPrefix: appPrefix
+    endpointsPrefix: endpointsPrefix
   }
 }
 
@@ -217,7 +223,7 @@ module blobEndpoint 'modules/endpoint.bicep' = if (privateNetworking) {
     subnetId: network!.outputs.endpointSubnetId
     targetId: storage.outputs.id
     groupId: 'blob'
-    zoneName: network!.outputs.zoneNames.blob
+    zoneName: network!.outputs.blobZone
   }
 }
 
@@ -230,7 +236,7 @@ module cosmosEndpoint 'modules/endpoint.bicep' = if (privateNetworking) {
     subnetId: network!.outputs.endpointSubnetId
     targetId: cosmos.outputs.id
     groupId: 'Sql'
-    zoneName: network!.outputs.zoneNames.cosmos
+    zoneName: network!.outputs.cosmosZone
   }
 }
 
@@ -243,7 +249,7 @@ module redisEndpoint 'modules/endpoint.bicep' = if (privateNetworking && !empty(
     subnetId: network!.outputs.endpointSubnetId
     targetId: redis!.outputs.id
     groupId: 'redisEnterprise'
-    zoneName: network!.outputs.zoneNames.redis
+    zoneName: network!.outputs.redisZone
   }
 }
 
@@ -256,7 +262,7 @@ module vaultEndpoint 'modules/endpoint.bicep' = if (privateNetworking) {
     subnetId: network!.outputs.endpointSubnetId
     targetId: vault.outputs.id
     groupId: 'vault'
-    zoneName: network!.outputs.zoneNames.vault
+    zoneName: network!.outputs.vaultZone
   }
 }
 

@@ -34,7 +34,6 @@ var appSettings = [for setting in items(settings): {
 }]
 
 resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_212:the number of instances is a parameter; one is enough where nobody depends on it
   // checkov:skip=CKV_AZURE_225:zone redundancy is a parameter
   name: '${name}-plan'
   location: location
@@ -51,9 +50,8 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_13:the service checks keys and passwords itself, and health is open to all
   // checkov:skip=CKV_AZURE_17:clients are programs and browsers with keys or passwords, not certificates
-  // checkov:skip=CKV_AZURE_88:there is no file share; docs/azure.md says why DATA_DIR is on the disk of the container
+  // checkov:skip=CKV_AZURE_212:the number of instances is that of the plan
   // checkov:skip=CKV_AZURE_222:the API is for the internet
   name: name
   location: location
@@ -90,6 +88,8 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
 }
 
 resource staging 'Microsoft.Web/sites/slots@2024-11-01' = {
+  // checkov:skip=CKV_AZURE_212:the number of instances is that of the plan
+  // checkov:skip=CKV_AZURE_222:a release is tried out here before it gets traffic, from where it was built
   parent: site
   name: 'staging'
   location: location

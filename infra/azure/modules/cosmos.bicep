@@ -26,7 +26,6 @@ var dataContributor = '00000000-0000-0000-0000-000000000002'
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   // checkov:skip=CKV_AZURE_99:without private networking the addresses that App Service calls from are not known beforehand; every access needs a token
-  // checkov:skip=CKV_AZURE_100:keys of Microsoft encrypt the data; a key of your own adds a vault that everything depends on
   // checkov:skip=CKV_AZURE_101:public access is off with private networking; without it, every access needs a token
   name: name
   location: location

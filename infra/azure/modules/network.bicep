@@ -5,16 +5,24 @@ param location string
 param name string
 @description('Tags of every resource')
 param tags object
-@description('Address space; a /24 is enough')
+@description('Address space')
 param addressPrefix string
+@description('Part of it for what the web app sends: /27 or larger, /26 for more than 10 instances')
+param appPrefix string
+@description('Part of it for private endpoints')
+param endpointsPrefix string
 
-// The domain names that clients of each service use, as privatelink zones.
-var zones = {
-  blob: 'privatelink.blob.${environment().suffixes.storage}'
-  cosmos: 'privatelink.documents.azure.com'
-  redis: 'privatelink.redis.azure.net'
-  vault: 'privatelink.vaultcore.azure.net'
-}
+// Where the names of each service are looked up, inside the network.
+var blobZone = 'privatelink.blob.${environment().suffixes.storage}'
+var cosmosZone = 'privatelink.documents.azure.com'
+var redisZone = 'privatelink.redis.azure.net'
+var vaultZone = 'privatelink.vaultcore.azure.net'
+var zoneNames = [
+  blobZone
+  cosmosZone
+  redisZone
+  vaultZone
+]
 
 resource group 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: '${name}-nsg'
@@ -36,7 +44,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'app'
         properties: {
-          addressPrefix: cidrSubnet(addressPrefix, 26, 0)
+          addressPrefix: appPrefix
           networkSecurityGroup: {
             id: group.id
           }
@@ -53,7 +61,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'endpoints'
         properties: {
-          addressPrefix: cidrSubnet(addressPrefix, 26, 1)
+          addressPrefix: endpointsPrefix
           networkSecurityGroup: {
             id: group.id
           }
@@ -63,13 +71,13 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   }
 }
 
-resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = [for item in items(zones): {
-  name: item.value
+resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zoneName in zoneNames: {
+  name: zoneName
   location: 'global'
   tags: tags
 }]
 
-resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (item, i) in items(zones): {
+resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zoneName, i) in zoneNames: {
   parent: zone[i]
   name: '${name}-net'
   location: 'global'
@@ -83,4 +91,7 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
 
 output appSubnetId string = network.properties.subnets[0].id
 output endpointSubnetId string = network.properties.subnets[1].id
-output zoneNames object = zones
+output blobZone string = blobZone
+output cosmosZone string = cosmosZone
+output redisZone string = redisZone
+output vaultZone string = vaultZone

@@ -21,12 +21,8 @@ var acrPush = '8311e382-0749-4cb8-b61a-304f252e45ec'
 resource registry 'Microsoft.ContainerRegistry/registries@2025-04-01' = {
   // checkov:skip=CKV_AZURE_139:images are pushed from outside the virtual network; every access needs a token of Microsoft Entra ID
   // checkov:skip=CKV_AZURE_163:Defender for Containers is switched on for a subscription, not for a registry
-  // checkov:skip=CKV_AZURE_164:content trust (Notary v1) is being retired and is not part of Basic
-  // checkov:skip=CKV_AZURE_165:the service runs in one region
   // checkov:skip=CKV_AZURE_166:quarantine needs a scanner that releases images
-  // checkov:skip=CKV_AZURE_167:the retention policy is part of Premium only; docs/azure.md tells how old images are removed
   // checkov:skip=CKV_AZURE_233:zone redundancy is on with Premium
-  // checkov:skip=CKV_AZURE_237:data endpoints are for firewalls that name each address
   name: name
   location: location
   tags: tags
