@@ -278,7 +278,7 @@ var serviceSettings = {
   USER_IP: userIp
   RETENTION_DAYS: string(retentionDays)
   // The disk of the container: docs/azure.md says why not /home, and what that means.
-  DATA_DIR: '/var/lib/relance'
+  DATA_DIR: '/data'
   SPOOL_MAX_BYTES: '4294967296'
   // Together 90 s, less than App Service waits before it kills.
   DRAIN_DELAY_MS: '10000'

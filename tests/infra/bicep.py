@@ -4,6 +4,7 @@ pycep, which also reads the files in the tests, returns both as the same strings
 whether a name exists. What this reader does not know is an error, never skipped.
 """
 
+import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,7 @@ class BicepError(Exception):
     """The file is not in the part of Bicep that is read here, or is wrong."""
 
 
+@functools.cache
 def read(path):
     return _Reader(Path(path)).file()
 
