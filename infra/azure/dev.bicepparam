@@ -5,6 +5,7 @@ param environmentName = 'dev'
 param planSku = 'P0v3'
 param minInstances = 1
 param maxInstances = 2
+param scaleOutBy = 1
 param zoneRedundant = false
 param retentionDays = 30
 param redisSku = ''
@@ -15,8 +16,12 @@ param logDailyQuotaGb = 1
 param traceSampleRatio = '1'
 param budgetAmount = 120
 
-// From the environment of whoever deploys; deploy.sh sets what is missing.
+// From the environment; deploy.sh sets what whoever deploys does not.
+param image = readEnvironmentVariable('RELANCE_IMAGE', '')
+param stagingImage = readEnvironmentVariable('RELANCE_STAGING_IMAGE', '')
 param apiPassword = readEnvironmentVariable('API_PASSWORD', '')
 param apiKeys = readEnvironmentVariable('API_KEYS', '')
+param apiKeysInVault = bool(readEnvironmentVariable('API_KEYS_IN_VAULT', 'false'))
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
+param budgetStartDate = readEnvironmentVariable('BUDGET_START_DATE', '')
 param deployerPrincipalId = readEnvironmentVariable('DEPLOYER_PRINCIPAL_ID', '')

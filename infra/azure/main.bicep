@@ -8,10 +8,10 @@ param location string = resourceGroup().location
 param environmentName string
 
 // What runs. deploy.sh gives both, so that setting up the resources again changes no version.
-@description('Container image of the production slot; the default serves nothing until the first release')
-param image string = 'mcr.microsoft.com/appsvc/staticsite:latest'
-@description('Container image of the staging slot')
-param stagingImage string = image
+@description('Container image of the production slot; empty: one that serves nothing, until the first release')
+param image string = ''
+@description('Container image of the staging slot; empty: the same')
+param stagingImage string = ''
 
 @description('Size of the instances: P0v3 or larger')
 param planSku string
@@ -21,6 +21,9 @@ param minInstances int
 @description('Most instances')
 @minValue(1)
 param maxInstances int
+@description('Instances that autoscale adds at once: what the load may jump by')
+@minValue(1)
+param scaleOutBy int = 3
 @description('Spread what can be spread over availability zones; needs two instances and a region that has zones')
 param zoneRedundant bool
 @description('Times with other bounds for the instances; modules/autoscale.bicep tells the form')
@@ -89,8 +92,10 @@ param alertEmail string = ''
 @description('Planned cost a month in the currency of the subscription; 0: no budget')
 @minValue(0)
 param budgetAmount int = 0
-@description('First day of the first month of the budget; deploy.sh gives the one of the first time')
-param budgetStartDate string = utcNow('yyyy-MM-01')
+@description('First day of the first month of the budget, which cannot be changed later; empty: of this month')
+param budgetStartDate string = ''
+@description('First day of this month; leave it')
+param thisMonth string = utcNow('yyyy-MM-01')
 @description('Object ID of the identity that deploys: it may push images and read the password; empty: roles are given elsewhere')
 param deployerPrincipalId string = ''
 
@@ -101,6 +106,7 @@ var tags = {
   application: 'relance'
   environment: environmentName
 }
+var firstImage = empty(image) ? 'mcr.microsoft.com/appsvc/staticsite:latest' : image
 var picturesContainer = 'uploads'
 var databaseName = 'relance'
 
@@ -331,8 +337,8 @@ module app 'modules/app.bicep' = {
       id: identity.outputs.id
       clientId: identity.outputs.clientId
     }
-    image: image
-    stagingImage: stagingImage
+    image: firstImage
+    stagingImage: empty(stagingImage) ? firstImage : stagingImage
     settings: union(serviceSettings, redisSettings, keySettings, platformSettings)
     subnetId: privateNetworking ? network!.outputs.appSubnetId : ''
     workspaceId: monitoring.outputs.workspaceId
@@ -352,6 +358,7 @@ module autoscale 'modules/autoscale.bicep' = {
     planId: app.outputs.planId
     minInstances: minInstances
     maxInstances: maxInstances
+    scaleOutBy: scaleOutBy
     schedules: schedules
     alertEmail: alertEmail
     workspaceId: monitoring.outputs.workspaceId
@@ -381,19 +388,13 @@ module budget 'modules/budget.bicep' = if (budgetAmount > 0) {
   params: {
     name: '${name}-budget'
     amount: budgetAmount
-    startDate: budgetStartDate
+    startDate: empty(budgetStartDate) ? thisMonth : budgetStartDate
     actionGroupId: monitoring.outputs.actionGroupId
   }
 }
 
-// What deploy.sh asks for.
 output webAppName string = app.outputs.siteName
-output webAppId string = app.outputs.siteId
 output hostName string = app.outputs.hostName
 output stagingHostName string = app.outputs.stagingHostName
-output registryName string = registry.outputs.name
 output registryServer string = registry.outputs.loginServer
 output vaultName string = vault.outputs.name
-output apiUsername string = apiUsername
-output apiKeysInVault bool = apiKeysInVault || !empty(apiKeys)
-output budgetStartDate string = budgetStartDate

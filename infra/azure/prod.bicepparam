@@ -19,8 +19,12 @@ param logRetentionDays = 90
 param logDailyQuotaGb = 5
 param budgetAmount = 900
 
-// From the environment of whoever deploys; deploy.sh sets what is missing.
+// From the environment; deploy.sh sets what whoever deploys does not.
+param image = readEnvironmentVariable('RELANCE_IMAGE', '')
+param stagingImage = readEnvironmentVariable('RELANCE_STAGING_IMAGE', '')
 param apiPassword = readEnvironmentVariable('API_PASSWORD', '')
 param apiKeys = readEnvironmentVariable('API_KEYS', '')
+param apiKeysInVault = bool(readEnvironmentVariable('API_KEYS_IN_VAULT', 'false'))
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
+param budgetStartDate = readEnvironmentVariable('BUDGET_START_DATE', '')
 param deployerPrincipalId = readEnvironmentVariable('DEPLOYER_PRINCIPAL_ID', '')

@@ -207,6 +207,8 @@ class Deployment:
         match node.function, given:
             case "empty", [value]:
                 return not value
+            case "bool", ["true" | "false" as text]:
+                return text == "true"
             case "string", [value]:
                 return Known(value) if isinstance(value, Known) else _printed(value)
             case "take", [text, count]:

@@ -151,12 +151,16 @@ def test_autoscale_follows_the_load(name):
          r["scaleAction"]["direction"], r["scaleAction"]["value"])
         for r in profile["rules"]
     ]
+    step = "3" if name == "prod" else "1"
     assert found == [
-        ("CpuPercentage", "GreaterThan", 70, "Increase", "1"),
-        ("HttpQueueLength", "GreaterThan", 10, "Increase", "1"),
+        ("CpuPercentage", "GreaterThan", 70, "Increase", step),
+        ("HttpQueueLength", "GreaterThan", 10, "Increase", step),
         ("CpuPercentage", "LessThan", 40, "Decrease", "1"),
     ]
     assert all(r["metricTrigger"]["metricResourceUri"] == "<app.plan.id>" for r in profile["rules"])
+    # Longer than the window, or a rule decides again on what it has already acted on.
+    assert all(r["metricTrigger"]["timeWindow"] == "PT5M" for r in profile["rules"])
+    assert [r["scaleAction"]["cooldown"] for r in profile["rules"]] == ["PT6M", "PT6M", "PT5M"]
 
 
 def test_a_schedule_begins_and_ends():

@@ -13,6 +13,9 @@ param minInstances int
 @description('Most instances')
 @minValue(1)
 param maxInstances int
+@description('Instances that are added at once: what the load may jump by')
+@minValue(1)
+param scaleOutBy int
 @description('Times with other bounds: objects with name, minInstances, maxInstances, timeZone, days, startHour and endHour')
 param schedules array
 @description('Address that is told of every change; empty: nobody')
@@ -20,8 +23,9 @@ param alertEmail string
 @description('Log Analytics workspace')
 param workspaceId string
 
-// Any rule that fires adds instances; all rules that remove must fire together, so there is one. Should removing an
-// instance lift the others above 70 %, autoscale leaves it, so 40 % with two instances is the lowest that can work.
+// Any rule that fires adds instances; all rules that remove must fire together, so there is one. The cool-down after
+// adding is longer than the window, or the rule would decide again on minutes from before. Should removing an instance
+// lift the others above 70 %, autoscale leaves it.
 var rules = [
   {
     metricTrigger: {
@@ -37,8 +41,8 @@ var rules = [
     scaleAction: {
       direction: 'Increase'
       type: 'ChangeCount'
-      value: '1'
-      cooldown: 'PT5M'
+      value: string(scaleOutBy)
+      cooldown: 'PT6M'
     }
   }
   {
@@ -55,8 +59,8 @@ var rules = [
     scaleAction: {
       direction: 'Increase'
       type: 'ChangeCount'
-      value: '1'
-      cooldown: 'PT5M'
+      value: string(scaleOutBy)
+      cooldown: 'PT6M'
     }
   }
   {
@@ -65,7 +69,7 @@ var rules = [
       metricResourceUri: planId
       timeGrain: 'PT1M'
       statistic: 'Average'
-      timeWindow: 'PT10M'
+      timeWindow: 'PT5M'
       timeAggregation: 'Average'
       operator: 'LessThan'
       threshold: 40
@@ -74,7 +78,7 @@ var rules = [
       direction: 'Decrease'
       type: 'ChangeCount'
       value: '1'
-      cooldown: 'PT10M'
+      cooldown: 'PT5M'
     }
   }
 ]
