@@ -13,6 +13,7 @@ param cosmosServerless = true
 param storageSku = 'Standard_LRS'
 param privateNetworking = false
 param logDailyQuotaGb = 1
+param webTestSeconds = 900
 param traceSampleRatio = '1'
 param budgetAmount = 120
 

@@ -87,6 +87,9 @@ param httpLogs bool = true
 param maxErrorPercent int = 5
 @description('Highest 95th percentile of POST /predict in milliseconds, before somebody is told')
 param maxP95Milliseconds int = 500
+@allowed([300, 600, 900])
+@description('Seconds between requests from outside, for each of five places')
+param webTestSeconds int = 300
 @description('Address that alerts are sent to')
 param alertEmail string = ''
 @description('Planned cost a month in the currency of the subscription; 0: no budget')
@@ -379,6 +382,7 @@ module alerts 'modules/alerts.bicep' = {
     actionGroupId: monitoring.outputs.actionGroupId
     maxP95Milliseconds: maxP95Milliseconds
     maxErrorPercent: maxErrorPercent
+    webTestSeconds: webTestSeconds
     httpLogs: httpLogs
   }
 }

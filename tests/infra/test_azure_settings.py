@@ -158,3 +158,13 @@ def test_the_service_starts_and_answers_with_them(name, tmp_path):
         assert SECRETS["api-password"] not in "".join(service.log)
     finally:
         service.stop()
+
+
+def test_the_service_does_not_start_with_references_that_were_not_resolved(tmp_path):
+    # App Service hands over the reference itself when the vault cannot be read; it must not become the password.
+    settings = app_settings("prod")
+    references = {n: v for n, v in settings.items() if v.startswith("@Microsoft.KeyVault")}
+    assert references.keys() == {"API_PASSWORD", "API_KEYS", "APPLICATIONINSIGHTS_CONNECTION_STRING"}
+    settings = as_azure_gives_them(settings) | references | {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(tmp_path)}
+    with pytest.raises(AssertionError, match="did not start"):
+        Service(settings)

@@ -1,4 +1,4 @@
-// What somebody should look at, and a request from outside every five minutes.
+// What somebody should look at, and requests from outside.
 @description('Azure region')
 param location string
 @description('Prefix of the resource names')
@@ -21,6 +21,9 @@ param actionGroupId string
 param maxP95Milliseconds int
 @description('Highest part of requests answered with 5xx, in percent')
 param maxErrorPercent int
+@allowed([300, 600, 900])
+@description('Seconds between requests from outside, for each of the five places')
+param webTestSeconds int
 @description('Requests are logged; without it, the alerts on error rate and latency are left out')
 param httpLogs bool
 
@@ -284,7 +287,7 @@ resource webTest 'Microsoft.Insights/webtests@2022-06-15' = {
     SyntheticMonitorId: '${name}-ready'
     Name: '${name} is ready'
     Enabled: true
-    Frequency: 300
+    Frequency: webTestSeconds
     Timeout: 30
     Kind: 'standard'
     RetryEnabled: true
@@ -325,7 +328,8 @@ resource unavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = {
       insightsId
     ]
     evaluationFrequency: 'PT1M'
-    windowSize: 'PT5M'
+    // Each place has answered in it.
+    windowSize: webTestSeconds > 300 ? 'PT15M' : 'PT5M'
     criteria: {
       'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'
       webTestId: webTest.id
