@@ -2,8 +2,8 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test lint openvino evaluate fixtures model openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry
-.PHONY: tools tools-test tools-bench rust-tools onnxruntime python
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry loadtest
+.PHONY: tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -74,6 +74,19 @@ bench-peers: onnxruntime python tools-bench ## Compare with other ways to serve 
 	scripts/install-tools peers
 	python3 bench/peers/compare.py $(if $(QUICK),--quick)
 
+# For example: make loadtest SCENARIO=2500, or SCENARIO=all for 1000, 2500, 5000 and
+# 7500 users, three minutes each; with HOST_URL=https://... a service that is there.
+loadtest: SCENARIO ?= 1000
+loadtest: HOST_URL ?=
+loadtest: METRICS_URLS ?=
+loadtest: API_KEY ?=
+loadtest: DURATION ?=
+loadtest: WAIT ?=
+loadtest: PROCESSES ?=
+loadtest: onnxruntime tools-loadtest ## Many users at once, with Locust
+	$(if $(HOST_URL),,cargo build --release --locked)
+	.tools/locust/bin/python bench/loadtest $(SCENARIO)
+
 fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py
 	.venv/bin/python tests/fixtures/make_exports.py
@@ -114,6 +127,9 @@ tools-test: tools
 
 tools-bench: tools
 	@scripts/install-tools bench
+
+tools-loadtest: tools
+	@scripts/install-tools loadtest
 
 rust-tools: tools
 	@scripts/install-tools cargo-deny cargo-machete

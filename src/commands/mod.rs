@@ -8,6 +8,9 @@ pub mod serve;
 
 /// Prints the OpenAPI description as JSON.
 pub fn openapi() -> anyhow::Result<()> {
-    println!("{}", relance::http::openapi().to_pretty_json()?);
+    println!(
+        "{}",
+        serde_json::to_string_pretty(&relance::http::openapi())?
+    );
     Ok(())
 }

@@ -32,6 +32,9 @@ pub(super) struct Readiness {
     /// Version of the program.
     #[schema(example = "0.1.0")]
     version: &'static str,
+    /// Name of the deployed release, from the setting `RELEASE`.
+    #[schema(example = "20261121093000-8bedbfc")]
+    release: Option<String>,
     /// The model, as name@version.
     #[schema(example = "bottle@3f1c9a7be042")]
     model: String,
@@ -77,6 +80,7 @@ pub(super) async fn ready(
         status,
         instance: app.served_by.to_str().unwrap_or_default().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
+        release: app.release.clone(),
         model: format!("{}@{}", model.name, model.version),
         storage: app.service.storage().fault().unwrap_or_else(|| "ok".into()),
         dependencies: app.service.dependencies().map(told).collect(),

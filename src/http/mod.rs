@@ -1,9 +1,11 @@
 //! Transport: HTTP in, HTTP out. What a picture is and how it is classified, `service` knows.
 
 mod auth;
+mod batch;
 mod body;
 mod client;
 mod docs;
+mod form;
 mod health;
 mod meters;
 mod metrics;
@@ -41,11 +43,19 @@ pub struct App {
     credentials: Credentials,
     budget: Budget,
     max_upload: usize,
+    batch: BatchLimits,
     timeout: Duration,
     trusted_proxies: usize,
     served_by: HeaderValue,
+    release: Option<String>,
     meters: Meters,
     metrics: PrometheusHandle,
+}
+
+/// How large a batch may be.
+struct BatchLimits {
+    pictures: usize,
+    bytes: usize,
 }
 
 impl App {
@@ -58,15 +68,22 @@ impl App {
     ) -> Arc<Self> {
         let name = settings.instance_name();
         let meters = Meters::new(service.model());
+        let limits = &settings.limits;
         Arc::new(Self {
             service,
             lifecycle,
             credentials: Credentials::new(&settings.access),
-            budget: Budget::new(settings.limits.max_inflight_bytes),
-            max_upload: settings.limits.max_upload_bytes,
-            timeout: Duration::from_millis(settings.limits.request_timeout_ms),
+            budget: Budget::new(limits.max_inflight_bytes),
+            max_upload: limits.max_upload_bytes,
+            batch: BatchLimits {
+                pictures: limits.max_batch_pictures,
+                // More could never be received.
+                bytes: limits.max_batch_bytes.min(limits.max_inflight_bytes),
+            },
+            timeout: Duration::from_millis(limits.request_timeout_ms),
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
+            release: settings.listen.release.clone(),
             meters,
             metrics,
         })

@@ -36,6 +36,19 @@ pub(super) struct PredictParams {
 
 const TOP: &str = "a whole number from 1 up";
 
+impl PredictParams {
+    /// How many classes are wanted.
+    pub(super) fn top(&self) -> Result<usize, Problem> {
+        match self.top.unwrap_or(DEFAULT_TOP) {
+            0 => {
+                let detail = format!("top is 0; accepted is {TOP}");
+                Err(Problem::new(Kind::BadParameter, detail))
+            }
+            top => Ok(top),
+        }
+    }
+}
+
 impl Accepts for PredictParams {
     const ACCEPTED: &[(&str, &str)] = &[("top", TOP)];
 }
@@ -158,19 +171,14 @@ pub(super) async fn predict(
     body: Body,
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + app.timeout;
-    if params.top == Some(0) {
-        return Err(Problem::new(
-            Kind::BadParameter,
-            format!("top is 0; accepted is {TOP}"),
-        ));
-    }
+    let top = params.top()?;
     let upload = upload::read(&app, &headers, body, deadline).await?;
     let request = Request {
         picture: upload.bytes.clone(),
         image_name: upload.name.clone(),
         client: caller.as_deref().map(str::to_owned),
         address: Some(client::address(peer, &headers, app.trusted_proxies)),
-        top: params.top.unwrap_or(DEFAULT_TOP),
+        top,
         deadline,
     };
     let Answer { record, timings } = app.service.classify(request).await?;

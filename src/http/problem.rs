@@ -40,12 +40,21 @@ pub struct Problem {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident = $status:ident, $slug:literal, $title:literal;)*) => {
+    ($(#[doc = $meaning:literal] $variant:ident = $status:ident, $slug:literal, $title:literal;)*) => {
         /// Every kind of problem with its status, stable name and title.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind { $($(#[$doc])* $variant),* }
+        pub enum Kind { $(#[doc = $meaning] $variant),* }
 
         impl Kind {
+            /// All of them.
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// What it means, in a sentence.
+            pub(super) fn meaning(self) -> &'static str {
+                let text = match self { $(Self::$variant => $meaning),* };
+                text.trim()
+            }
+
             fn parts(self) -> (StatusCode, &'static str, &'static str) {
                 match self { $(Self::$variant => (StatusCode::$status, $slug, $title)),* }
             }
@@ -102,23 +111,57 @@ kinds! {
     StorageFull = INSUFFICIENT_STORAGE, "storage-full", "Storage full";
 }
 
+impl Kind {
+    pub(super) fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    pub(super) fn slug(self) -> &'static str {
+        self.parts().1
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// Stable name.
+    pub(super) fn urn(self) -> String {
+        format!("urn:relance:problem:{}", self.slug())
+    }
+
+    /// Whether only a request with a body can have it.
+    pub(super) fn needs_body(self) -> bool {
+        !matches!(
+            self,
+            Self::BadParameter
+                | Self::Unauthorised
+                | Self::NotFound
+                | Self::Internal
+                | Self::StorageUnavailable
+        )
+    }
+}
+
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let (status, slug, title) = kind.parts();
         let detail = detail.into();
         let error = detail.clone();
-        let kind = format!("urn:relance:problem:{slug}");
         let ids = request::ids();
         Self {
-            kind,
-            title,
-            status: status.as_u16(),
+            kind: kind.urn(),
+            title: kind.title(),
+            status: kind.status().as_u16(),
             detail,
             error,
             request_id: ids.map(|ids| ids.request),
             trace_id: ids.and_then(|ids| Some(ids.trace?.to_string())),
             headers: Vec::new(),
         }
+    }
+
+    /// Whether the fault is on this side.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status >= 500
     }
 
     pub(super) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {

@@ -15,12 +15,13 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
-use super::{App, auth, docs, health, metrics, models, observe, page, predict, requests};
+use super::{App, auth, batch, docs, health, metrics, models, observe, page, predict, requests};
 
 /// Routes that need credentials where any are set.
 fn guarded() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(predict::predict))
+        .routes(routes!(batch::predict))
         .routes(routes!(requests::list))
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
@@ -43,8 +44,9 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .merge(open())
         .split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description))
-        .layer(from_fn(explain_missing));
+    let description = docs::description(&description);
+    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
+    let docs = Router::from(docs).layer(from_fn(explain_missing));
     // A request goes through the layers from the last to the first.
     api.merge(page::router())
         .merge(docs)
@@ -56,11 +58,12 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// The OpenAPI description of the routes, without starting anything.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
+pub fn openapi() -> serde_json::Value {
+    let routes = OpenApiRouter::with_openapi(docs::ApiDoc::openapi())
         .merge(guarded())
         .merge(open())
-        .into_openapi()
+        .into_openapi();
+    docs::description(&routes)
 }
 
 async fn not_found(uri: Uri) -> Problem {

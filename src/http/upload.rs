@@ -1,17 +1,16 @@
 //! Finds the one picture in a request, whichever way it was sent.
 
-use std::convert::Infallible;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use bytes::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::App;
 use super::body::{self, Received, Share};
+use super::form;
 use super::problem::{Kind, Problem};
 
 /// The picture of a request.
@@ -124,13 +123,7 @@ fn transport(headers: &HeaderMap) -> Result<Transport, Problem> {
     let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
     match (media.type_(), media.subtype()) {
         (mime::MULTIPART, subtype) if subtype == mime::FORM_DATA => {
-            let boundary = multer::parse_boundary(text).map_err(|_| {
-                Problem::new(
-                    Kind::BadMultipart,
-                    "the content type multipart/form-data has no boundary parameter",
-                )
-            })?;
-            Ok(Transport::Multipart(boundary))
+            Ok(Transport::Multipart(form::boundary(text)?))
         }
         (mime::IMAGE, _) => Ok(Transport::Raw),
         (mime::APPLICATION, subtype) if subtype == mime::OCTET_STREAM => Ok(Transport::Raw),
@@ -144,65 +137,8 @@ async fn from_multipart(
     boundary: String,
     max: usize,
 ) -> Result<(Bytes, Option<String>), Problem> {
-    let malformed = |error: multer::Error| {
-        Problem::new(
-            Kind::BadMultipart,
-            format!("the multipart body is malformed ({error}); {ACCEPTED}"),
-        )
-    };
-    let stream = stream::iter([Ok::<_, Infallible>(body)]);
-    let mut parts = multer::Multipart::new(stream, boundary);
-    let mut picture = None;
-    let mut others = Vec::new();
-    while let Some(mut field) = parts.next_field().await.map_err(malformed)? {
-        let field_name = field.name().unwrap_or_default().to_owned();
-        if !matches!(field_name.as_str(), "image" | "file") {
-            others.push(field_name);
-            continue;
-        }
-        if picture.is_some() {
-            let detail = "the request holds more than one picture; send one picture a request";
-            return Err(Problem::new(Kind::SeveralPictures, detail));
-        }
-        let name = field.file_name().map(str::to_owned);
-        let first = field.chunk().await.map_err(malformed)?.unwrap_or_default();
-        let bytes = match field.chunk().await.map_err(malformed)? {
-            None => first,
-            Some(second) => {
-                let mut all = BytesMut::from(&first[..]);
-                all.extend_from_slice(&second);
-                while let Some(chunk) = field.chunk().await.map_err(malformed)? {
-                    all.extend_from_slice(&chunk);
-                }
-                all.freeze()
-            }
-        };
-        if bytes.is_empty() {
-            let detail =
-                format!("the field {field_name:?} is empty; it must hold the bytes of one picture");
-            return Err(Problem::new(Kind::EmptyBody, detail));
-        }
-        if bytes.len() > max {
-            let detail = format!(
-                "the picture has {} bytes; at most {max} are accepted",
-                bytes.len()
-            );
-            return Err(Problem::new(Kind::TooLarge, detail));
-        }
-        picture = Some((bytes, name));
-    }
-    picture.ok_or_else(|| {
-        others.truncate(8);
-        let found = if others.is_empty() {
-            "no field at all".into()
-        } else {
-            format!("only {others:?}")
-        };
-        let detail = format!(
-            "the form has no field `image` or `file` ({found}); put the picture in one of them"
-        );
-        Problem::new(Kind::MissingField, detail)
-    })
+    let picture = form::picture(body, boundary).await?;
+    Ok((picture.within(max)?, picture.name))
 }
 
 // A raw upload can carry its name as `Content-Disposition: attachment; filename="x.jpg"`.

@@ -17,11 +17,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::cache::Cache;
-use crate::classification::{Known, PictureDigest, ResultKey};
+use crate::classification::{Known, ResultKey};
 use crate::image::Format;
 use crate::model::{Loaded, Model};
 use crate::records::{Filter, Page, Record};
@@ -255,18 +254,11 @@ impl Service {
         let Some(reference) = self.storage.reference(given) else {
             return Ok(None);
         };
-        let Some(picture) = self.storage.read(reference, max).await? else {
-            return Ok(None);
-        };
-        // Its name says what it must be.
-        let digest: PictureDigest = Sha256::digest(&picture).into();
-        if !reference.contains(&hex::encode(digest)) {
-            return Err(Refusal::Internal(format!(
-                "the stored picture {reference} has changed"
-            )));
+        let picture = self.storage.read(reference, max).await?;
+        if picture.is_some() {
+            self.storage.remember(reference);
         }
-        self.storage.remember(&digest);
-        Ok(Some(picture))
+        Ok(picture)
     }
 
     /// Removes a request for good, its picture with it if no other request has it; whether there was such a request.

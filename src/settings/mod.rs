@@ -58,6 +58,9 @@ pub struct Listen {
     /// Name of this instance in records, logs and the `X-Served-By` header [default: the host name]
     #[arg(long, env = "INSTANCE_NAME")]
     pub instance_name: Option<String>,
+    /// Name of the deployed release, shown by `GET /health/ready`
+    #[arg(long, env = "RELEASE")]
+    pub release: Option<String>,
     /// Proxies in front whose `X-Forwarded-For` entries are believed, counted from this service outwards
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,
@@ -189,6 +192,12 @@ pub struct LimitSettings {
     /// Largest picture accepted, in bytes
     #[arg(long, env = "MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_upload_bytes: usize,
+    /// Most pictures in one batch
+    #[arg(long, env = "MAX_BATCH_PICTURES", default_value_t = 64)]
+    pub max_batch_pictures: usize,
+    /// Largest batch accepted, in bytes of its whole body
+    #[arg(long, env = "MAX_BATCH_BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub max_batch_bytes: usize,
     /// Bytes of uploads held in memory at once; more are refused with 503
     #[arg(long, env = "MAX_INFLIGHT_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_inflight_bytes: usize,

@@ -74,6 +74,8 @@ impl Settings {
         let limits = &self.limits;
         for (name, value) in [
             ("MAX_UPLOAD_BYTES", limits.max_upload_bytes as u64),
+            ("MAX_BATCH_PICTURES", limits.max_batch_pictures as u64),
+            ("MAX_BATCH_BYTES", limits.max_batch_bytes as u64),
             ("MAX_PIXELS", self.picture.max_pixels),
             ("REQUEST_TIMEOUT_MS", limits.request_timeout_ms),
             ("MAX_QUEUE_MS", limits.max_queue_ms),
@@ -116,6 +118,7 @@ impl Settings {
     fn forget_blanks(&mut self) {
         let blank = |s: &mut String| s.trim().is_empty();
         self.listen.instance_name.take_if(blank);
+        self.listen.release.take_if(blank);
         self.access.api_username.take_if(blank);
         self.access
             .api_password

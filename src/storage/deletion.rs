@@ -80,7 +80,8 @@ impl Storage {
         let Some(reference) = record.image_ref.clone() else {
             return Ok(None);
         };
-        let picture = self.read(&reference, u64::MAX).await?;
+        // What cannot be read, such as a damaged file, can still be removed.
+        let picture = self.read(&reference, u64::MAX).await.unwrap_or(None);
         self.uploads.forget(digest);
         let (uploads, name) = (Arc::clone(&self.uploads), reference.clone());
         blocking(move || uploads.remove(&name)).await?;

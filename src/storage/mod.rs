@@ -218,9 +218,11 @@ impl Storage {
         Uploads::is_reference(named).then_some(named)
     }
 
-    /// Takes note that the picture is kept, so that keeping it again costs nothing.
-    pub fn remember(&self, digest: &PictureDigest) {
-        self.uploads.remember(digest);
+    /// Takes note that a picture is kept, so that keeping it again costs nothing.
+    pub fn remember(&self, reference: &str) {
+        if let Some(digest) = Uploads::digest(reference) {
+            self.uploads.remember(&digest);
+        }
     }
 
     /// Why records or pictures cannot be written, if they cannot.

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{Storage, StorageError, blocking, within};
-use crate::classification::PictureDigest;
 use crate::records::Spool;
+use crate::uploads::Uploads;
 
 const INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -65,24 +65,24 @@ impl Storage {
             removed += ids.len() as u64;
             self.journal.forget(ids).await?;
         }
-        for (sha256, reference) in pictures {
-            self.remove_unless_since(sha256, reference, looked).await?;
+        for reference in pictures {
+            self.remove_unless_since(reference, looked).await?;
         }
         Ok(removed)
     }
 
-    async fn remove_unless_since(
+    /// Removes a picture from this disk unless a record from `since` or later has it.
+    pub(super) async fn remove_unless_since(
         &self,
-        sha256: String,
         reference: String,
         since: Timestamp,
     ) -> Result<(), StorageError> {
-        let mut digest: PictureDigest = [0; 32];
-        if hex::decode_to_slice(&sha256, &mut digest).is_err() {
+        let Some(digest) = Uploads::digest(&reference) else {
             return Ok(());
-        }
+        };
+        // No request is between keeping this picture and its record.
         let _alone = self.stripe(&digest).write().await;
-        let local = Arc::clone(&self.local);
+        let (local, sha256) = (Arc::clone(&self.local), hex::encode(digest));
         if blocking(move || local.refers_to(&sha256, Uuid::nil(), since)).await? {
             return Ok(());
         }

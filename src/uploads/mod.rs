@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::classification::PictureDigest;
@@ -94,12 +95,26 @@ impl Uploads {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The digest of the picture that a reference names.
+    pub fn digest(reference: &str) -> Option<PictureDigest> {
+        let mut digest = [0; 32];
+        let stem = file_name(reference)?.split('.').next()?;
+        hex::decode_to_slice(stem, &mut digest).ok()?;
+        Some(digest)
+    }
+
     /// Reads a picture by its name. Blocks.
     ///
     /// # Errors
-    /// `NotFound`, also for a name that is none of ours; or the disk's.
+    /// `NotFound`, also for a name that is none of ours; `InvalidData` if it is no longer what its name says; or the
+    /// disk's.
     pub fn read(&self, reference: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path_of(reference)?)
+        let bytes = fs::read(self.path_of(reference)?)?;
+        if Self::digest(reference).is_none_or(|named| Sha256::digest(&bytes)[..] != named) {
+            let text = format!("the stored picture {reference} is not the one that its name says");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(bytes)
     }
 
     /// Bytes of the picture, if it is here. Blocks.
@@ -240,7 +255,7 @@ mod tests {
     fn a_picture_is_written_once_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let uploads = Uploads::new(dir.path().join("pictures"), true);
-        let digest = [0xab; 32];
+        let digest = Sha256::digest(b"bytes").into();
         assert!(!uploads.is_known(&digest));
         uploads.store(&digest, "jpg", b"bytes").unwrap();
         assert!(uploads.is_known(&digest));
@@ -252,6 +267,10 @@ mod tests {
             .unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
         assert_eq!(uploads.read(&reference).unwrap(), b"bytes");
+
+        fs::write(&path, b"other").unwrap();
+        let error = uploads.read(&reference).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     }
 
     #[test]

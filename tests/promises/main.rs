@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod batch;
 mod blob;
 mod blob_failures;
 mod blob_identity;
@@ -11,6 +12,7 @@ mod docs;
 mod durability;
 mod faults;
 mod flight;
+mod hostile_pictures;
 mod limits;
 mod logs;
 mod metrics;

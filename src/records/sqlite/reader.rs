@@ -115,20 +115,18 @@ impl Reader {
         })
     }
 
-    /// SHA-256 and name of the pictures that only records from before `time` have. Blocks, and reads all records.
+    /// The names of the pictures that only records from before `time` have. Blocks, and reads all records.
     ///
     /// # Errors
     /// As [`io_error`].
-    pub fn pictures_only_before(&self, time: Timestamp) -> io::Result<Vec<(String, String)>> {
-        let sql = "SELECT DISTINCT image_sha256, image_ref FROM requests
+    pub fn pictures_only_before(&self, time: Timestamp) -> io::Result<Vec<String>> {
+        let sql = "SELECT DISTINCT image_ref FROM requests
                    WHERE request_id < ?1 AND image_ref IS NOT NULL AND image_sha256 NOT IN
                    (SELECT image_sha256 FROM requests WHERE request_id >= ?1)";
         self.with(|connection| {
             connection
                 .prepare(sql)?
-                .query_map([first_id_at(time).as_bytes()], |row| {
-                    Ok((hex::encode(row.get::<_, Vec<u8>>(0)?), row.get(1)?))
-                })?
+                .query_map([first_id_at(time).as_bytes()], |row| row.get(0))?
                 .collect()
         })
     }

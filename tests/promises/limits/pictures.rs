@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{bombs, contains_all, raw};
+use crate::support::process::peak_kib;
 use crate::support::{self, App, PATIENCE, Setup, picture, problem, unique};
 
 const FORMATS: &str = "JPEG, PNG, WebP, BMP, GIF and TIFF";
@@ -208,7 +209,7 @@ async fn decompression_bombs_cost_neither_time_nor_memory() {
     ] {
         app.predict(picture(name)).await;
     }
-    let before = peak_kib(&app);
+    let before = peak_kib(app.pid());
     for (name, bytes) in bombs::all() {
         let mut quickest = PATIENCE;
         // A loaded machine delays one answer or two; a bomb that goes off delays all.
@@ -225,7 +226,7 @@ async fn decompression_bombs_cost_neither_time_nor_memory() {
             quickest < Duration::from_millis(200),
             "{name}: {quickest:?}"
         );
-        let grown = peak_kib(&app) - before;
+        let grown = peak_kib(app.pid()) - before;
         assert!(grown < 50 * 1024, "{name}: {grown} KiB more");
     }
     let huge = bombs::png(60_000, 60_000);
@@ -233,13 +234,4 @@ async fn decompression_bombs_cost_neither_time_nor_memory() {
         &problem(app.post_picture(huge, "a.png"), 413, "too-many-pixels").await,
         &["60000×60000", "50000000"],
     );
-}
-
-fn peak_kib(app: &App) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", app.pid())).unwrap();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
 }

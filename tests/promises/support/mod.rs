@@ -7,6 +7,7 @@ pub mod cosmos;
 pub mod identity;
 pub mod load;
 pub mod postgres;
+pub mod process;
 pub mod prometheus;
 pub mod proxy;
 pub mod record_store;

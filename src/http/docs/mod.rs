@@ -1,5 +1,8 @@
 //! OpenAPI description of the whole API.
 
+mod complete;
+
+use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -22,6 +25,12 @@ use utoipa::{Modify, OpenApi};
     modifiers(&Schemes),
 )]
 pub(super) struct ApiDoc;
+
+/// The description of all routes, as it is served.
+pub(super) fn description(routes: &utoipa::openapi::OpenApi) -> Value {
+    // What cannot be written as JSON would have failed every test.
+    complete::complete(serde_json::to_value(routes).unwrap_or_default())
+}
 
 struct Schemes;
 

@@ -1,0 +1,1 @@
+"""The load test: `make loadtest`. Users and what they do are in `locustfile.py`."""
