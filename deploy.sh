@@ -140,6 +140,12 @@ setting_of() { # NAME: prints the value of an app setting; not for secrets
     --query "[?name=='$1'].value | [0]" --output tsv
 }
 
+instances() { # prints how many autoscale has started
+  local plan
+  plan=$(azure webapp show --resource-group "$group" --name "$site" --query appServicePlanId --output tsv) || return 1
+  azure appservice plan show --ids "$plan" --query sku.capacity --output tsv
+}
+
 release_at() { # HOST: prints the release that is ready there
   local answer
   answer=$(curl --silent --fail --max-time 10 "https://$1/health/ready") || return 1
@@ -367,11 +373,12 @@ infra() {
   needs az
   signed_in
   find_resources
-  export RELANCE_IMAGE='' RELANCE_STAGING_IMAGE='' API_KEYS_IN_VAULT=false BUDGET_START_DATE
+  export RELANCE_IMAGE='' RELANCE_STAGING_IMAGE='' RELANCE_INSTANCES=0 API_KEYS_IN_VAULT=false BUDGET_START_DATE
   if [[ -n $site ]]; then
     # What runs goes on running.
     RELANCE_IMAGE=$(image_of production) || die "cannot read what production runs"
     RELANCE_STAGING_IMAGE=$(image_of staging) || die "cannot read what the staging slot runs"
+    RELANCE_INSTANCES=$(instances) || die "cannot read how many instances run"
     [[ -z $(setting_of API_KEYS) ]] || API_KEYS_IN_VAULT=true
   elif [[ -z ${API_PASSWORD:-} && $action == infra ]]; then
     API_PASSWORD=$(head -c 24 /dev/urandom | base64 | tr '+/' '-_')

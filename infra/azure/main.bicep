@@ -7,11 +7,15 @@ param location string = resourceGroup().location
 @description('Part of the names of all resources')
 param environmentName string
 
-// What runs. deploy.sh gives both, so that setting up the resources again changes no version.
+// What runs. deploy.sh gives these, so that setting up the resources again changes nothing of it.
 @description('Container image of the production slot; empty: one that serves nothing, until the first release')
 param image string = ''
 @description('Container image of the staging slot; empty: the same')
 param stagingImage string = ''
+
+@description('Instances that run; autoscale changes them, and 0 means as few as there may be')
+@minValue(0)
+param instances int = 0
 
 @description('Size of the instances: P0v3 or larger')
 param planSku string
@@ -334,7 +338,7 @@ module app 'modules/app.bicep' = {
     name: uniqueName
     tags: tags
     planSku: planSku
-    instances: minInstances
+    instances: instances > minInstances ? instances : minInstances
     zoneRedundant: zoneRedundant
     identity: {
       id: identity.outputs.id

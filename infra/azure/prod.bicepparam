@@ -22,6 +22,7 @@ param budgetAmount = 900
 // From the environment; deploy.sh sets what whoever deploys does not.
 param image = readEnvironmentVariable('RELANCE_IMAGE', '')
 param stagingImage = readEnvironmentVariable('RELANCE_STAGING_IMAGE', '')
+param instances = int(readEnvironmentVariable('RELANCE_INSTANCES', '0'))
 param apiPassword = readEnvironmentVariable('API_PASSWORD', '')
 param apiKeys = readEnvironmentVariable('API_KEYS', '')
 param apiKeysInVault = bool(readEnvironmentVariable('API_KEYS_IN_VAULT', 'false'))

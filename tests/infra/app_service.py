@@ -227,9 +227,13 @@ class AppService:
         return self.budget_start or None
 
     def az_webapp_show(self, options, _):
-        if options["query"] == "id":
-            return "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/relance-test"
+        if options["query"] in ("id", "appServicePlanId"):
+            return "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/" + options["query"]
         return self.hosts[options.get("slot", "production")]
+
+    def az_appservice_plan_show(self, options, _):
+        assert options["ids"].endswith("/appServicePlanId")
+        return "5"
 
     def az_webapp_config_show(self, options, _):
         return "DOCKER|" + self.slots[options.get("slot", "production")]
@@ -237,6 +241,7 @@ class AppService:
     def az_webapp_config_set(self, options, _):
         assert options["slot"] == "staging", "production is changed by swaps only"
         self.slots["staging"] = options["linux-fx-version"].removeprefix("DOCKER|")
+        self.container("staging")
         return ""
 
     def az_webapp_config_appsettings_list(self, options, _):
@@ -277,12 +282,12 @@ def certificate(folder):
     return path
 
 
-def run(app, repo, *arguments, **environment):
-    """Runs deploy.sh in a copy of the repository, against the stand-ins."""
+def start(app, repo, *arguments, **environment):
+    """Starts deploy.sh in a copy of the repository, against the stand-ins."""
     settings = {
         "PATH": f"{app.folder / 'bin'}:{os.environ['PATH']}", "HOME": str(app.folder),
         "CURL_CA_BUNDLE": f"{app.certificate}.crt", "no_proxy": "localhost",
-        "READY_SECONDS": "2", "WATCH_SECONDS": "1", "POLL_SECONDS": "0.1", **environment,
+        "READY_SECONDS": "4", "WATCH_SECONDS": "1", "POLL_SECONDS": "0.1", **environment,
     }
-    return subprocess.run([repo / "deploy.sh", *arguments], env=settings, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.Popen([repo / "deploy.sh", *arguments], env=settings, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -209,6 +209,8 @@ class Deployment:
                 return not value
             case "bool", ["true" | "false" as text]:
                 return text == "true"
+            case "int", [str() as text]:
+                return int(text)
             case "string", [value]:
                 return Known(value) if isinstance(value, Known) else _printed(value)
             case "take", [text, count]:

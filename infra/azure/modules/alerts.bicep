@@ -88,6 +88,8 @@ resource errors 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = if (httpLo
       ]
     }
     autoMitigate: true
+    // A new workspace may not know the tables yet.
+    skipQueryValidation: true
     actions: {
       actionGroups: [
         actionGroupId
@@ -109,7 +111,7 @@ resource slow 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = if (httpLogs
       workspaceId
     ]
     evaluationFrequency: 'PT5M'
-    windowSize: 'PT5M'
+    windowSize: 'PT15M'
     criteria: {
       allOf: [
         {
@@ -119,13 +121,15 @@ resource slow 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = if (httpLogs
           operator: 'GreaterThan'
           threshold: maxP95Milliseconds
           failingPeriods: {
-            numberOfEvaluationPeriods: 3
-            minFailingPeriodsToAlert: 2
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
           }
         }
       ]
     }
     autoMitigate: true
+    // A new workspace may not know the tables yet.
+    skipQueryValidation: true
     actions: {
       actionGroups: [
         actionGroupId
@@ -163,6 +167,8 @@ resource store 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
       ]
     }
     autoMitigate: true
+    // A new workspace may not know the tables yet.
+    skipQueryValidation: true
     actions: {
       actionGroups: [
         actionGroupId
