@@ -17,9 +17,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import jmespath
 from bicep_render import Deployment, parameters
 from service import PATIENCE, Service, http as loopback
 
+PROVIDERS = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/relance-dev/providers"
 SERVER = "relancetest.azurecr.io"
 PASSWORD = 'a-"password\\of-the-tests'
 NOTHING = "mcr.microsoft.com/appsvc/staticsite:latest"
@@ -175,10 +177,15 @@ class AppService:
                 words.append(argument)
         options = {name: " ".join(values) for name, values in options.items()}
         handler = getattr(self, "_".join([call["name"], *[w for w in words if re.fullmatch(r"[a-z0-9-]+", w)]]).replace("-", "_"))
-        out = handler(options, call["environment"])
-        if out is None:
+        found = handler(options, call["environment"])
+        if found is None:
             return {"out": "", "err": "not found\n", "code": 1}
-        return {"out": out and out + "\n", "err": "", "code": 0}
+        if options.get("output") == "none":
+            found = ""
+        if "query" in options:
+            assert options["output"] == "tsv"
+            found = as_tsv(jmespath.search(options["query"], found))
+        return {"out": found and found + "\n", "err": "", "code": 0}
 
     def docker_build(self, options, _):
         assert options["platform"] == "linux/amd64"
@@ -200,16 +207,16 @@ class AppService:
         return ""
 
     def az_acr_show(self, *_):
-        return SERVER
+        return {"loginServer": SERVER}
 
     def az_acr_repository_show(self, options, _):
         return "" if f"{SERVER}/{options['image']}" in self.images else None
 
-    def az_account_show(self, options, _):
-        return {"name": "A subscription", "user.type": "user"}[options["query"]]
+    def az_account_show(self, *_):
+        return {"name": "A subscription", "user": {"name": "ana@example.org", "type": "user"}}
 
     def az_ad_signed_in_user_show(self, *_):
-        return "00000000-0000-0000-0000-00000000000a"
+        return {"id": "00000000-0000-0000-0000-00000000000a"}
 
     def az_group_exists(self, *_):
         return "true" if self.exists else "false"
@@ -219,24 +226,36 @@ class AppService:
         return ""
 
     def az_resource_list(self, *_):
-        found = ("Microsoft.Web/sites\trelance-test", "microsoft.web/serverfarms\tplan",
-                 "Microsoft.ContainerRegistry/registries\trelancetest", "Microsoft.KeyVault/vaults\tvault")
-        return "\n".join(found) if self.exists else None
+        if not self.exists:
+            return None
+        ours = {"application": "relance", "environment": "dev"}
+        return [
+            {"type": "Microsoft.Web/sites", "name": "another", "tags": None},
+            {"type": "Microsoft.KeyVault/vaults", "name": "another", "tags": {"application": "another"}},
+            {"type": "Microsoft.Web/sites", "name": "relance-test", "tags": ours},
+            {"type": "microsoft.web/serverfarms", "name": "relance-test-plan", "tags": ours},
+            {"type": "Microsoft.Web/sites/slots", "name": "relance-test/staging", "tags": ours},
+            {"type": "Microsoft.ContainerRegistry/registries", "name": "relancetest", "tags": ours},
+            {"type": "microsoft.keyvault/vaults", "name": "vault", "tags": ours},
+        ]
 
-    def az_rest(self, *_):
-        return self.budget_start or None
+    def az_rest(self, options, _):
+        assert "/subscriptions/{subscriptionId}/resourceGroups/relance-" in options["url"]
+        return {"properties": {"timePeriod": {"startDate": self.budget_start}}} if self.budget_start else None
 
     def az_webapp_show(self, options, _):
-        if options["query"] in ("id", "appServicePlanId"):
-            return "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/" + options["query"]
-        return self.hosts[options.get("slot", "production")]
+        return {
+            "id": f"{PROVIDERS}/Microsoft.Web/sites/{options['name']}",
+            "appServicePlanId": f"{PROVIDERS}/Microsoft.Web/serverfarms/relance-test-plan",
+            "defaultHostName": self.hosts[options.get("slot", "production")],
+        }
 
     def az_appservice_plan_show(self, options, _):
-        assert options["ids"].endswith("/appServicePlanId")
-        return "5"
+        assert options["ids"].endswith("/serverfarms/relance-test-plan")
+        return {"sku": {"name": "P1v3", "capacity": 5}}
 
     def az_webapp_config_show(self, options, _):
-        return "DOCKER|" + self.slots[options.get("slot", "production")]
+        return {"linuxFxVersion": "DOCKER|" + self.slots[options.get("slot", "production")], "alwaysOn": True}
 
     def az_webapp_config_set(self, options, _):
         assert options["slot"] == "staging", "production is changed by swaps only"
@@ -244,8 +263,8 @@ class AppService:
         self.container("staging")
         return ""
 
-    def az_webapp_config_appsettings_list(self, options, _):
-        return self.settings.get(re.search(r"name=='(\w+)'", options["query"])[1], "")
+    def az_webapp_config_appsettings_list(self, *_):
+        return [{"name": n, "slotSetting": False, "value": v} for n, v in self.settings.items()]
 
     def az_webapp_deployment_slot_swap(self, *_):
         # As with WEBSITE_SWAP_WARMUP_PING_STATUSES=200.
@@ -256,10 +275,14 @@ class AppService:
 
     def az_keyvault_secret_show(self, options, _):
         assert options["name"] == "api-password"
-        return PASSWORD
+        return {"name": "api-password", "value": PASSWORD}
 
-    def az_monitor_metrics_list(self, *_):
-        return f"Requests\t{float(self.errors[0])}\nHttp5xx\t{float(self.errors[1])}"
+    def az_monitor_metrics_list(self, options, _):
+        assert options["resource"].endswith("/sites/relance-test")
+        # A value for each minute; those to come are null.
+        series = [[{"total": n - 1.0}, {"total": 1.0}, {"total": None}] if n else [{"total": None}] for n in self.errors]
+        names = options["metrics"].split()
+        return {"value": [{"name": {"value": n}, "timeseries": [{"data": d}]} for n, d in zip(names, series, strict=True)]}
 
     def az_deployment_group_create(self, options, environment):
         template, values = parameters(self.folder / "repo" / options["parameters"], environment)
@@ -270,6 +293,12 @@ class AppService:
     def az_deployment_group_what_if(self, options, environment):
         parameters(self.folder / "repo" / options["parameters"], environment)
         return "Resource changes: 1 to modify."
+
+
+def as_tsv(value):
+    """As `az --output tsv` prints it."""
+    rows = value if isinstance(value, list) else [value]
+    return "\n".join("\t".join(map(str, r)) if isinstance(r, list) else "" if r is None else str(r) for r in rows)
 
 
 def certificate(folder):
