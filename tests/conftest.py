@@ -1,0 +1,1 @@
+"""Makes `service` importable for the tests in the folders below."""
