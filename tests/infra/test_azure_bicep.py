@@ -311,3 +311,24 @@ def test_a_fault_in_a_query_is_found():
     command = ["node", Path(__file__).parent / "kql.cjs", KUSTO]
     done = subprocess.run(command, input=wrong, capture_output=True, text=True, check=True, env=os.environ)
     assert "ScStatuss" in done.stdout
+
+
+def test_the_document_tells_what_is_deployed():
+    document = (REPO / "docs/azure.md").read_text()
+    script = (REPO / "deploy.sh").read_text()
+    for option in set(re.findall(r"deploy\.sh (?:\S+ )?(--[a-z-]+)", document)):
+        assert f"{option} " in script, option
+    names = read(AZURE / "main.bicep").of("param")
+    for parameter in set(re.findall(r"`([a-z]+[A-Z]\w+)(?: = \w+)?`", document)):
+        assert parameter in names, parameter
+    alerts = re.findall(r"^\| ([\w-]+) \| .* \| ([0-4]) \|$", document, re.MULTILINE)
+    deployed_alerts = bodies(deployed("prod"), "Microsoft.Insights/metricAlerts")
+    deployed_alerts += bodies(deployed("prod"), "Microsoft.Insights/scheduledQueryRules")
+    expected = {(a["name"].removeprefix("relance-prod-"), a["properties"]["severity"]) for a in deployed_alerts}
+    assert {(name, int(severity)) for name, severity in alerts} == expected
+    costs = document.split("## What it costs")[1]
+    for name, words in (("dev", ("one {planSku}", "capped at {logDailyQuotaGb} GB")),
+                        ("prod", ("two {planSku}", "{redisSku}", "capped at {logDailyQuotaGb} GB"))):
+        _, values = parameters(AZURE / f"{name}.bicepparam")
+        for word in words:
+            assert word.format(**values) in costs
