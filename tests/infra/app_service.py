@@ -19,7 +19,7 @@ from pathlib import Path
 
 import jmespath
 from bicep_render import Deployment, parameters
-from service import PATIENCE, Service, http as loopback
+from relance_service import PATIENCE, Service, http as loopback
 
 PROVIDERS = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/relance-dev/providers"
 SERVER = "relancetest.azurecr.io"

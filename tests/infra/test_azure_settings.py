@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from bicep_render import Deployment, parameters
-from service import BINARY, PATIENCE, REPO, SAMPLE, Service, http
+from relance_service import BINARY, PATIENCE, REPO, SAMPLE, Service, http
 
 AZURE = REPO / "infra" / "azure"
 

@@ -12,7 +12,7 @@ import urllib.request
 import app_service
 import pytest
 from app_service import NOTHING, PASSWORD, SERVER, AppService, Containers
-from service import PATIENCE, REPO, http
+from relance_service import PATIENCE, REPO, http
 
 OLDER, OLD, NEW = "20260101000000-aaaaaaa", "20260202000000-bbbbbbb", "20260303000000-ccccccc"
 
