@@ -30,22 +30,22 @@ const DEFAULT_TOP: usize = 5;
 #[into_params(parameter_in = Query)]
 pub(super) struct PredictParams {
     /// How many classes to return, best first; more than the model has means all
-    #[param(minimum = 1, default = 5)]
+    #[param(minimum = 1, maximum = 65_535, default = 5)]
     top: Option<usize>,
 }
 
-const TOP: &str = "a whole number from 1 up";
+const MAX_TOP: usize = 65_535;
+const TOP: &str = "a whole number from 1 to 65535";
 
 impl PredictParams {
     /// How many classes are wanted.
     pub(super) fn top(&self) -> Result<usize, Problem> {
-        match self.top.unwrap_or(DEFAULT_TOP) {
-            0 => {
-                let detail = format!("top is 0; accepted is {TOP}");
-                Err(Problem::new(Kind::BadParameter, detail))
-            }
-            top => Ok(top),
+        let top = self.top.unwrap_or(DEFAULT_TOP);
+        if !(1..=MAX_TOP).contains(&top) {
+            let detail = format!("top is {top}; accepted is {TOP}");
+            return Err(Problem::new(Kind::BadParameter, detail));
         }
+        Ok(top)
     }
 }
 
@@ -107,10 +107,10 @@ pub(super) struct PictureFacts {
 #[allow(dead_code)]
 pub(super) struct PictureForm {
     /// The picture.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     image: Option<Vec<u8>>,
     /// The picture, under its other name.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     file: Option<Vec<u8>>,
 }
 

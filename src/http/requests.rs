@@ -35,10 +35,10 @@ pub(super) struct ListParams {
     prediction: Option<String>,
     /// Only answers at least this confident
     #[param(minimum = 0, maximum = 1)]
-    min_confidence: Option<f32>,
+    min_confidence: Option<f64>,
     /// Only answers at most this confident
     #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f32>,
+    max_confidence: Option<f64>,
     /// Only requests from this time on (RFC 3339)
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
@@ -264,8 +264,8 @@ impl ListParams {
         });
         Ok(Filter {
             prediction: self.prediction,
-            min_confidence: self.min_confidence,
-            max_confidence: self.max_confidence,
+            min_confidence: self.min_confidence.map(|value| value as f32),
+            max_confidence: self.max_confidence.map(|value| value as f32),
             from: time("from", self.from)?,
             to: time("to", self.to)?,
             before: before.transpose()?,
