@@ -197,6 +197,16 @@ fn settings_that_are_named_exist() {
     known.extend(OTHER_VARIABLES.map(str::to_owned));
     known.extend(PROTOCOL_NAMES.map(str::to_owned));
     known.extend(STANDARD_VARIABLES.map(str::to_owned));
+    // Of deploy.sh, of App Service and of the workflow.
+    for file in [
+        "deploy.sh",
+        "infra/azure/main.bicep",
+        ".github/workflows/deploy.yml",
+    ] {
+        let text = fs::read_to_string(repo().join(file)).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        known.extend(words.filter(|word| is_variable(word)).map(str::to_owned));
+    }
     let makefile = fs::read_to_string(repo().join("Makefile")).unwrap();
     let of_make = |line: &str| Some(line.split_once(" ?=")?.0.rsplit(' ').next()?.to_owned());
     known.extend(makefile.lines().filter_map(of_make));
