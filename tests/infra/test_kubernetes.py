@@ -185,10 +185,11 @@ def test_selectors_find_the_pods_and_nothing_else_does(overlay: str):
 def test_ports_have_the_same_names_everywhere(overlay: str):
     known = ports(overlay)
     assert known["http"] == in_force(overlay, "PORT")
+    assert known["metrics"] == int(config(overlay)["METRICS_PORT"])
     assert config(overlay).get("GRPC_PORT") == (str(known["grpc"]) if "grpc" in known else None)
     services = of_kind(overlay, "Service")
     for name, service in services.items():
-        assert {port["targetPort"] for port in service["spec"]["ports"]} == known.keys(), name
+        assert {port["targetPort"] for port in service["spec"]["ports"]} == known.keys() - {"metrics"}, name
         for port in service["spec"]["ports"]:
             assert port["appProtocol"] == {"http": "http", "grpc": "kubernetes.io/h2c"}[port["name"]], name
     for monitor in of_kind(overlay, "PodMonitor").values():
