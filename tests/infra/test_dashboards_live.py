@@ -79,7 +79,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                           AZURE_STORAGE_BLOB_ENDPOINT=azurite.endpoint, TRACE_SAMPLE_RATIO="1",
                           OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}", OTEL_BSP_SCHEDULE_DELAY="500")
         running.append(relance)
-        target = relance.url.removeprefix("http://")
+        target = relance.metrics_url.removeprefix("http://")
         prometheus = Prometheus(folder, target, rules, history(folder, target))
         running.append(prometheus)
         traffic = Traffic(relance)
