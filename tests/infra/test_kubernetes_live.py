@@ -19,7 +19,7 @@ from watched import PICTURE, Relance, eventually, http
 USER, PASSWORD = "prometheus", "a password for these tests only"
 
 
-def settings(overlay: str, folder: Path) -> dict[str, str]:
+def settings(overlay: str, folder: Path) -> dict[str, str | None]:
     """What the pod would get, with what only a cluster has replaced."""
     token = folder / "token"
     token.write_text("no token")
@@ -27,7 +27,7 @@ def settings(overlay: str, folder: Path) -> dict[str, str]:
     webhook = {"AZURE_CLIENT_ID": "0" * 8, "AZURE_TENANT_ID": "0" * 8, "AZURE_FEDERATED_TOKEN_FILE": str(token),
                "AZURE_AUTHORITY_HOST": "https://login.invalid/"}
     secret = {} if "ALLOW_ANONYMOUS" in config(overlay) else {"API_USERNAME": USER, "API_PASSWORD": PASSWORD}
-    keys = {"API_KEYS_FILE": str(folder / "keys") if "API_KEYS_FILE" in config(overlay) else ""}
+    keys = {"API_KEYS_FILE": str(folder / "keys") if "API_KEYS_FILE" in config(overlay) else None}
     here = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", "DATA_DIR": str(folder / "data"), **keys,
             "GRPC_PORT": "0" if "GRPC_PORT" in config(overlay) else "off", "RATE_LIMIT_PER_MINUTE": "0",
             "DRAIN_DELAY_MS": "1500", "FLUSH_TIMEOUT_MS": "1000"}

@@ -104,15 +104,19 @@ class Azurite(Server):
 
 
 class Relance(Server):
-    """An instance with a file of API keys, and with metrics and gRPC on ports of their own."""
+    """An instance with a file of API keys, and with metrics and gRPC on ports of their own.
 
-    def __init__(self, folder: Path, **settings: str):
+    A setting that is None is left out.
+    """
+
+    def __init__(self, folder: Path, **settings: str | None):
         (folder / "keys").write_text(f"tests:{hashlib.sha256(API_KEY.encode()).hexdigest()}\n")
         environment = {"PORT": "0", "METRICS_PORT": "0", "GRPC_PORT": "0", "API_KEYS_FILE": str(folder / "keys"),
                        "DATA_DIR": str(folder / "data"), "MODEL": str(REPO / "models/bottle.onnx"),
                        # The tests' clients are few and send much.
                        "RATE_LIMIT_PER_MINUTE": "0", **settings}
-        super().__init__(BINARY, "serve", folder=REPO, environment=environment)
+        given = {name: value for name, value in environment.items() if value is not None}
+        super().__init__(BINARY, "serve", folder=REPO, environment=given)
         self.metrics_url = self.says(r"metrics on (http://[0-9.:]+)/metrics")[1]
         ready = self.says(r"ready on (http://[0-9.:]+)")
         self.url = ready[1]
