@@ -28,6 +28,7 @@ use crate::records::{Filter, Page, Record};
 use crate::remote::Presence;
 use crate::settings::{PictureSettings, UserIp};
 use crate::storage::{Picture, Storage};
+use crate::telemetry::note;
 
 pub use classifier::{Classifier, Timings};
 pub use lifecycle::{Lifecycle, Stage};
@@ -246,6 +247,7 @@ impl Service {
             _ => self.storage.keep_record(record).await?,
         };
         self.predictions.count(&record);
+        note("relance.prediction", &record.prediction);
         Ok(Answer {
             record,
             timings: outcome.timings,

@@ -2,6 +2,9 @@
 
 use super::{ModelSettings, Origins, Precision, Provider, Secret, Settings};
 
+/// How App Service begins what stands in a setting until it has read a secret.
+const KEY_VAULT_REFERENCE: &str = "@Microsoft.KeyVault(";
+
 /// Settings that cannot work together; the text says how to mend them.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -16,6 +19,11 @@ pub enum SettingsError {
     /// Two that exclude each other.
     #[error("{0} and {1} are both set: records go to one of them")]
     OneOf(&'static str, &'static str),
+    /// App Service did not put the secret in the place of its name.
+    #[error(
+        "{0} is a reference to Key Vault that was not resolved: the app's identity may not read that secret"
+    )]
+    Unresolved(&'static str),
     /// A number that makes no sense.
     #[error("{0} must be {1}")]
     Range(&'static str, &'static str),
@@ -66,6 +74,10 @@ impl Settings {
                 "API_USERNAME",
                 "free of colons (RFC 7617)",
             ));
+        }
+        let password = access.api_password.as_ref().map_or("", Secret::expose);
+        if password.starts_with(KEY_VAULT_REFERENCE) {
+            return Err(SettingsError::Unresolved("API_PASSWORD"));
         }
         let open = !self.has_credentials() && !access.allow_anonymous;
         if open && !self.listen.host.is_loopback() {

@@ -114,12 +114,6 @@ class AppService:
             return None
         return self.containers.of(release, "another" if release in self.unable else PASSWORD)
 
-    def with_release(self, slot, path, body):
-        """The answer as it is from a program that tells its RELEASE in /health/ready; added for one that does not."""
-        if path != "/health/ready" or b'"release"' in body:
-            return body
-        return json.dumps(json.loads(body) | {"release": self.slots[slot].rpartition(":")[2]}, separators=(",", ":")).encode()
-
     def _front(self, slot):
         app = self
 
@@ -136,7 +130,7 @@ class AppService:
                 request = urllib.request.Request(container.url + self.path, body or None, headers, method=self.command)
                 try:
                     with loopback.open(request, timeout=PATIENCE) as answer:
-                        self.answer(answer.status, app.with_release(slot, self.path, answer.read()))
+                        self.answer(answer.status, answer.read())
                 except urllib.error.HTTPError as error:
                     self.answer(error.code, error.read())
 

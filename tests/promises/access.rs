@@ -314,3 +314,17 @@ async fn addresses_are_recorded_as_set() {
         }
     }
 }
+
+#[test]
+fn a_secret_that_was_not_resolved_is_no_password() {
+    let reference = "@Microsoft.KeyVault(VaultName=v;SecretName=s)";
+    let setup = Setup::new()
+        .set("API_USERNAME", "ana")
+        .set("API_PASSWORD", reference);
+    let told = setup.refusal();
+    assert!(
+        told.contains("API_PASSWORD is a reference to Key Vault"),
+        "{told}"
+    );
+    assert!(!told.contains("SecretName"), "{told}");
+}
