@@ -110,7 +110,9 @@ pub(super) async fn predict(
     let received = body::read(&app.budget, &headers, body, app.batch.bytes, deadline).await?;
     let pictures = form::pictures(received.bytes, boundary, app.batch.pictures).await?;
     // The first one is paid for.
-    let further = u32::try_from(pictures.len().saturating_sub(1)).ok().and_then(NonZeroU32::new);
+    let further = u32::try_from(pictures.len().saturating_sub(1))
+        .ok()
+        .and_then(NonZeroU32::new);
     let standing = further.map(|further| account.charge(further)).transpose()?;
 
     let address = client::address(peer, &headers, app.trusted_proxies);

@@ -31,11 +31,20 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Charges for `pictures` more: all or none. The standing belongs into the extensions of the answer.
-    pub(super) fn charge(&self, pictures: NonZeroU32) -> Result<Option<Standing>, Problem> {
+    /// Charges for `further` pictures after the first: all or none. The standing belongs into the extensions of the
+    /// answer.
+    pub(super) fn charge(&self, further: NonZeroU32) -> Result<Option<Standing>, Problem> {
+        self.pay(further).map_err(|mut exceeded| {
+            if further >= exceeded.standing.limit {
+                exceeded.retry_after = None;
+            }
+            refusal(exceeded, further.saturating_add(1))
+        })
+    }
+
+    fn pay(&self, pictures: NonZeroU32) -> Result<Option<Standing>, Exceeded> {
         self.gate
             .charge(self.name.as_deref(), self.address, pictures)
-            .map_err(|exceeded| refusal(exceeded, pictures))
     }
 }
 
@@ -52,11 +61,12 @@ pub(super) async fn limit(
         address: client::of(&request, app.trusted_proxies),
         gate: Arc::clone(&app.gate),
     };
-    let standing = match account.charge(NonZeroU32::MIN) {
+    let one = NonZeroU32::MIN;
+    let standing = match account.pay(one) {
         Ok(standing) => standing,
-        Err(problem) => {
+        Err(exceeded) => {
             body::discard(request.into_body()).await;
-            return problem.into_response();
+            return refusal(exceeded, one).into_response();
         }
     };
     request.extensions_mut().insert(account);

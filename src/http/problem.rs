@@ -48,9 +48,6 @@ macro_rules! kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind { $(#[doc = $meaning] $variant),* }
 
-        #[cfg(test)]
-        const ALL: &[Kind] = &[$(Kind::$variant),*];
-
         impl Kind {
             /// All of them.
             pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
@@ -63,7 +60,8 @@ macro_rules! kinds {
 
             fn parts(self) -> (StatusCode, &'static str, &'static str) {
                 match self { $(Self::$variant => (StatusCode::$status, $slug, $title)),* }
-            }        }
+            }
+        }
     };
 }
 
@@ -165,7 +163,7 @@ impl Problem {
             error,
             request_id: ids.map(|ids| ids.request),
             trace_id: ids.and_then(|ids| Some(ids.trace?.to_string())),
-            slug,
+            slug: kind.slug(),
             headers: Vec::new(),
         }
     }
@@ -267,8 +265,8 @@ mod tests {
 
     #[test]
     fn every_title_has_a_translation() {
-        for kind in ALL {
-            let (_, slug, title) = kind.parts();
+        for kind in Kind::ALL {
+            let (slug, title) = (kind.slug(), kind.title());
             let translated = language::portuguese(slug);
             assert!(translated.is_some_and(|other| other != title), "{slug}");
         }
