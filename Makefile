@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test lint openvino evaluate fixtures model openapi clean
+.PHONY: help run build test test-container lint openvino evaluate fixtures model openapi clean
 .PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
@@ -17,10 +17,21 @@ run: onnxruntime ## Build and serve on http://127.0.0.1:5000
 build: tools ## Build target/release/relance
 	cargo build --release --locked
 
+# Each client of the inference protocol registers its messages, which a process can
+# do once, so each has its own.
 test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	cargo build --release --locked $(COSMOS_EMULATOR)
 	cargo test --release --locked --no-fail-fast
-	.venv/bin/python -m pytest models/training tests -q -rs
+	.venv/bin/python -m pytest models/training tests --ignore tests/oip -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip --ignore tests/oip/test_kserve.py -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip/test_kserve.py -q -rs
+
+# Needs a Docker engine, and fails without one.
+test-container: RELEASE ?= dev
+test-container: python ## Build the image; test it and compose.yaml
+	docker build --build-arg RELEASE=$(RELEASE) --tag relance .
+	RELEASE=$(RELEASE) .venv/bin/python -m pytest tests/infra/test_container.py \
+		tests/infra/test_container_cluster.py -q -rs
 
 # clippy checks the release profile, so that the C libraries are compiled once for
 # the build, the tests and the lint. The advisories need a database from the

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics::Gauge;
 use opentelemetry::KeyValue;
 
 use super::{App, problem};
+use crate::service::Stage;
 use crate::telemetry::request::{self, Current};
 use crate::telemetry::{Headers, ServerSpan, calling};
 
@@ -35,6 +36,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let language = request.headers().get(header::ACCEPT_LANGUAGE).cloned();
     let current = Current::new(exchange.trace(), exchange.is_recording());
     let caller = exchange.span.as_ref().and_then(ServerSpan::traceparent);
+    let one_at_a_time = request.version() < Version::HTTP_2;
     let answering = async {
         let mut response = next.run(request).await;
         problem::translate(&mut response, language.as_ref());
@@ -42,6 +44,10 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         let headers = response.headers_mut();
         headers.insert(SERVED_BY, app.served_by.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        // Connections end with an answer while it drains; closed later, some would break under the next request.
+        if one_at_a_time && app.lifecycle.stage() == Stage::Draining {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let id = request::ids().map(|ids| HeaderValue::try_from(ids.request.to_string()));
         if let Some(Ok(id)) = id {
             headers.entry(REQUEST_ID).or_insert(id);
@@ -73,7 +79,7 @@ struct Exchange {
 /// Probes and scrapes would drown what matters.
 fn is_noise(route: Option<&MatchedPath>) -> bool {
     let path = route.map_or("", MatchedPath::as_str);
-    path == "/metrics" || path.starts_with("/health")
+    path == "/metrics" || path.starts_with("/health") || path.starts_with("/v2/health")
 }
 
 impl Exchange {

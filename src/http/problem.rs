@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::language::{self, Language};
 use crate::image::ImageError;
+use crate::oip::Place;
 use crate::service::Refusal;
 use crate::storage::StorageError;
 use crate::telemetry::request;
@@ -168,6 +169,11 @@ impl Problem {
         }
     }
 
+    /// What is wrong, and what is accepted.
+    pub(crate) fn into_detail(self) -> String {
+        self.detail
+    }
+
     /// Whether the fault is on this side.
     pub(super) fn is_ours(&self) -> bool {
         self.status >= 500
@@ -176,6 +182,16 @@ impl Problem {
     pub(super) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// Why one of several pictures was refused.
+    pub(crate) fn about(refusal: Refusal, place: Option<Place>) -> Self {
+        let mut problem = Self::from(refusal);
+        if let Some(place) = place {
+            problem.detail = format!("{place}: {}", problem.detail);
+            problem.error.clone_from(&problem.detail);
+        }
+        problem
     }
 
     pub(super) fn retry_after(self, seconds: u64) -> Self {
@@ -188,6 +204,7 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Picture(error) => Self::new(picture_kind(&error), detail),
+            Refusal::NotFinite => Self::new(Kind::BadParameter, detail),
             Refusal::Busy { retry_after } => {
                 Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
             }

@@ -141,17 +141,20 @@ async fn sigterm_drains_and_loses_nothing() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     app.signal("TERM");
     let told = Instant::now();
-    let mut not_ready = false;
+    let (mut not_ready, mut closes) = (false, false);
     while told.elapsed() < Duration::from_millis(500) {
         let ready = app.get("/health/ready").send().await.unwrap().status();
         not_ready |= ready == StatusCode::SERVICE_UNAVAILABLE;
-        assert_eq!(
-            app.get("/health").send().await.unwrap().status(),
-            StatusCode::OK
-        );
+        let health = app.get("/health").send().await.unwrap();
+        assert_eq!(health.status(), StatusCode::OK);
+        closes = health
+            .headers()
+            .get("connection")
+            .is_some_and(|v| v == "close");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(not_ready, "readiness must fail after SIGTERM");
+    assert!(closes, "connections must end with an answer after SIGTERM");
     // Traffic moves away while it still serves; what is in flight then is finished.
     stop.store(true, Ordering::Relaxed);
     let mut answered = 0;

@@ -15,6 +15,7 @@ mod flight;
 mod headers;
 mod hostile;
 mod hostile_pictures;
+mod inference;
 mod keys;
 mod limits;
 mod logs;

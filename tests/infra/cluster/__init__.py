@@ -1,0 +1,1 @@
+"""A cluster behind nginx, and what it promises, whether its parts are processes or containers."""
