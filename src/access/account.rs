@@ -32,6 +32,20 @@ impl Account {
         self.gate
             .charge(self.name.as_deref(), self.address, pictures)
     }
+
+    /// Charges for the pictures of a request after its first, which is paid for.
+    ///
+    /// # Errors
+    /// As [`Account::charge`]. What is told then concerns the whole request.
+    pub fn charge_further(&self, pictures: NonZeroU32) -> Result<Option<Standing>, Exceeded> {
+        self.charge(pictures).map_err(|exceeded| Exceeded {
+            pictures: pictures.saturating_add(1),
+            retry_after: exceeded
+                .retry_after
+                .filter(|_| pictures < exceeded.standing.limit),
+            ..exceeded
+        })
+    }
 }
 
 impl std::fmt::Debug for Account {

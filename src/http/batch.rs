@@ -113,7 +113,7 @@ pub(super) async fn predict(
     let further = u32::try_from(pictures.len().saturating_sub(1))
         .ok()
         .and_then(NonZeroU32::new);
-    let standing = further.map(|further| account.charge(further));
+    let standing = further.map(|further| account.charge_further(further));
     let standing = standing.transpose().map_err(limits::refusal)?;
 
     let address = client::address(peer, &headers, app.trusted_proxies);

@@ -21,8 +21,8 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Layer for routes that classify: charges for one picture, and gives the handler the [`Account`], for those that find more than one picture. It comes after
-/// [`super::auth::require`], which tells who calls.
+/// Layer for routes that classify: charges for one picture, and gives the handler the [`Account`], for those that find
+/// more than one picture. It comes after [`super::auth::require`], which tells who calls.
 pub(crate) async fn limit(
     State(app): State<Arc<App>>,
     mut request: Request,

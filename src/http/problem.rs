@@ -61,7 +61,8 @@ macro_rules! kinds {
 
             fn parts(self) -> (StatusCode, &'static str, &'static str) {
                 match self { $(Self::$variant => (StatusCode::$status, $slug, $title)),* }
-            }        }
+            }
+        }
     };
 }
 
@@ -281,8 +282,8 @@ mod tests {
 
     #[test]
     fn every_title_has_a_translation() {
-        for kind in ALL {
-            let (_, slug, title) = kind.parts();
+        for kind in Kind::ALL {
+            let (slug, title) = (kind.slug(), kind.title());
             let translated = language::portuguese(slug);
             assert!(translated.is_some_and(|other| other != title), "{slug}");
         }

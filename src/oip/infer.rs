@@ -129,7 +129,9 @@ impl Server<'_> {
         let further = u32::try_from(of.saturating_sub(1));
         let further = further.ok().and_then(NonZeroU32::new);
         if let Some((account, further)) = caller.account.as_ref().zip(further) {
-            account.charge(further).map_err(Error::RateLimited)?;
+            account
+                .charge_further(further)
+                .map_err(Error::RateLimited)?;
         }
         let requests: Vec<Request> = inputs
             .into_iter()

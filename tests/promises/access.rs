@@ -145,6 +145,7 @@ async fn only_health_and_documentation_are_open() {
         "/metrics",
         "/models",
         "/predict",
+        "/predict/batch",
         "/requests",
         "/requests/{request_id}",
         "/requests/{request_id}",

@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use reqwest::multipart::{Form, Part};
 use reqwest::{RequestBuilder, StatusCode};
 use sha2::{Digest, Sha256};
 
-use crate::support::{App, Setup, picture, problem, wire};
+use crate::support::{App, Setup, json, picture, problem, wire};
 
 fn entry(name: &str, key: &str) -> String {
     format!("{name}:{}", hex::encode(Sha256::digest(key)))
@@ -176,6 +177,40 @@ async fn keys_and_users_have_their_own_limits() {
     assert_eq!(accepted(9, ana).await, 3);
     // Who may not come in at all has no limit to use up.
     problem(post(&app), 401, "unauthorised").await;
+}
+
+#[tokio::test]
+async fn a_batch_counts_its_pictures() {
+    let app = limited("10").start().await;
+    let to = |app: &App, pictures: usize| {
+        let part = || Part::bytes(picture("jpeg-1x1.jpg")).file_name("a.jpg");
+        let form = (0..pictures).fold(Form::new(), |form, _| form.part("image", part()));
+        app.post("/predict/batch").multipart(form)
+    };
+    let batch = |pictures: usize| to(&app, pictures);
+    let (status, headers) = send(batch(4)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(number(&headers, "ratelimit-remaining"), 6);
+    // Nothing of it is done, and one of what is left was charged at the door.
+    let (status, headers) = send(batch(9)).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    let wait = number(&headers, "retry-after");
+    assert!((12..=18).contains(&wait), "8 more where 5 are left: {wait}");
+    assert_eq!(send(batch(5)).await.0, StatusCode::OK);
+    assert_eq!(send(batch(1)).await.0, StatusCode::TOO_MANY_REQUESTS);
+    let (_, list) = json(app.get("/requests")).await;
+    assert_eq!(list["requests"].as_array().unwrap().len(), 9);
+    let other = limited("10").start().await;
+    for many in [11, 12] {
+        let answer = to(&other, many).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(
+            !answer.headers().contains_key("retry-after"),
+            "that will never do"
+        );
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(&format!("{many} pictures at once")), "{text}");
+    }
 }
 
 #[tokio::test]
