@@ -2,8 +2,8 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test test-container lint openvino evaluate fixtures model openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry loadtest
-.PHONY: tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
+.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
+.PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -17,10 +17,14 @@ run: onnxruntime ## Build and serve on http://127.0.0.1:5000
 build: tools ## Build target/release/relance
 	cargo build --release --locked
 
+# Each client of the inference protocol registers its messages, which a process can
+# do once, so each has its own.
 test: onnxruntime openvino python tools-test ## Run the Rust and Python tests
 	cargo build --release --locked $(COSMOS_EMULATOR)
 	cargo test --release --locked --no-fail-fast
-	.venv/bin/python -m pytest models/training tests -q -rs
+	.venv/bin/python -m pytest models/training tests --ignore tests/oip -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip --ignore tests/oip/test_kserve.py -q -rs
+	.tools/oip-clients/bin/python -m pytest tests/oip/test_kserve.py -q -rs
 
 # Needs a Docker engine, and fails without one.
 test-container: RELEASE ?= dev
@@ -73,6 +77,9 @@ bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one a
 
 bench-telemetry: onnxruntime python tools-bench ## What traces cost in CPU time
 	python3 bench/telemetry.py
+
+bench-limits: onnxruntime python tools-bench ## What the rate limit costs in CPU time
+	python3 bench/limits.py
 
 bench-agreement: onnxruntime openvino python ## How far faster ways to compute agree with the exact one
 	.venv/bin/python bench/agreement.py

@@ -1,5 +1,7 @@
 //! What a model says of one picture.
 
+use std::sync::Arc;
+
 use crate::image::PictureInfo;
 use crate::model::ModelDigest;
 
@@ -34,8 +36,11 @@ pub struct Classification {
     /// The picture it is about.
     pub picture: PictureInfo,
     /// Every class with its probability, most likely first.
-    pub ranking: Box<[Score]>,
+    pub ranking: Ranking,
 }
+
+/// Every class with its probability, most likely first.
+pub type Ranking = Arc<[Score]>;
 
 /// A class and its probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,18 +52,21 @@ pub struct Score {
 }
 
 impl Classification {
-    /// Ranks `probabilities`; equal ones stay in class order.
+    /// Ranks `probabilities` of a picture's classes.
     pub fn new(picture: PictureInfo, probabilities: &[f32]) -> Self {
-        let scores = (0..)
-            .zip(probabilities)
-            .map(|(index, &confidence)| Score { index, confidence });
-        let mut ranking: Box<[Score]> = scores.collect();
-        ranking.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-        Self { picture, ranking }
+        Self {
+            picture,
+            ranking: rank(probabilities),
+        }
     }
+}
 
-    /// The most likely class.
-    pub fn best(&self) -> Option<Score> {
-        self.ranking.first().copied()
-    }
+/// Ranks `probabilities`; equal ones stay in class order.
+pub fn rank(probabilities: &[f32]) -> Ranking {
+    let scores = (0..)
+        .zip(probabilities)
+        .map(|(index, &confidence)| Score { index, confidence });
+    let mut ranking: Vec<Score> = scores.collect();
+    ranking.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    ranking.into()
 }

@@ -1,5 +1,6 @@
 //! Who may come in, how many wrong guesses they have, and how often they may ask. Knows nothing of HTTP.
 
+mod account;
 mod credentials;
 mod key_file;
 mod rate;
@@ -16,6 +17,7 @@ use metrics::counter;
 use crate::settings::{Access, ApiKeys};
 use crate::telemetry::metrics::LOGIN_FAILURES;
 
+pub use account::Account;
 pub use key_file::KeyFileError;
 pub use rate::{Exceeded, Standing};
 

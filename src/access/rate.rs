@@ -50,6 +50,8 @@ pub struct Standing {
 /// A client wanted more than it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
+    /// How many pictures it wanted to send.
+    pub pictures: NonZeroU32,
     /// What it has.
     pub standing: Standing,
     /// When it may ask for the same again; none if that is more than a whole minute's pictures.
@@ -100,7 +102,7 @@ impl RateLimit {
                 return Ok(None);
             };
             let verdict = bucket.check_n(pictures);
-            return judge(limit, verdict, bucket.clock()).map(Some);
+            return judge(limit, pictures, verdict, bucket.clock()).map(Some);
         }
         drop(names);
         let Some(limit) = self.general else {
@@ -111,11 +113,16 @@ impl RateLimit {
             RateLimiter::new(Quota::per_minute(limit), Table::default(), clock)
         });
         let verdict = buckets.check_key_n(&network(address), pictures);
-        judge(limit, verdict, buckets.clock()).map(Some)
+        judge(limit, pictures, verdict, buckets.clock()).map(Some)
     }
 }
 
-fn judge(limit: NonZeroU32, verdict: Verdict, clock: &DefaultClock) -> Result<Standing, Exceeded> {
+fn judge(
+    limit: NonZeroU32,
+    pictures: NonZeroU32,
+    verdict: Verdict,
+    clock: &DefaultClock,
+) -> Result<Standing, Exceeded> {
     let standing = |remaining: u32| Standing {
         limit,
         remaining,
@@ -125,10 +132,12 @@ fn judge(limit: NonZeroU32, verdict: Verdict, clock: &DefaultClock) -> Result<St
     match verdict {
         Ok(Ok(snapshot)) => Ok(standing(snapshot.remaining_burst_capacity())),
         Ok(Err(not_until)) => Err(Exceeded {
+            pictures,
             standing: standing(0),
             retry_after: Some(not_until.wait_time_from(clock.now())),
         }),
         Err(InsufficientCapacity(_)) => Err(Exceeded {
+            pictures,
             standing: standing(0),
             retry_after: None,
         }),

@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use futures_util::future::OptionFuture;
 use relance::access::Gate;
+use relance::grpc;
 use relance::http::{self, App};
 use relance::model;
 use relance::service::{Config, Lifecycle, Parts, Service};
@@ -112,11 +114,12 @@ async fn serve(
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     start: Instant,
 ) -> anyhow::Result<()> {
-    let address = SocketAddr::new(settings.listen.host, settings.listen.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
-    let address = listener.local_addr()?;
+    let (listener, address) = listen(settings.listen.host, settings.listen.port).await?;
+    let grpc_listener = match settings.listen.grpc_port.0 {
+        Some(port) => Some(listen(settings.listen.host, port).await?),
+        None => None,
+    };
+    let grpc_address = grpc_listener.as_ref().map(|(_, address)| *address);
     let lifecycle = Arc::new(Lifecycle::default());
     let gate = Arc::new(Gate::new(&settings.access)?);
     tokio::spawn(Arc::clone(&gate).watch_keys());
@@ -138,15 +141,16 @@ async fn serve(
     let stop = CancellationToken::new();
     let limits = http::Limits::new(settings);
     if let Some(port) = settings.listen.metrics_port {
-        let address = SocketAddr::new(settings.listen.host, port);
+        let listening = listen(settings.listen.host, port).await?;
         let router = http::metrics_router(Arc::clone(&app));
-        serve_apart(address, router, limits.few(), stop.clone()).await?;
+        tokio::spawn(serve_apart(listening, router, limits.few(), stop.clone()));
     }
     let model = app.service().model();
     tracing::info!(
         model = %format!("{}@{}", model.name, model.version),
         classes = model.labels.len(),
         workers = app.service().workers(),
+        grpc = grpc_address.map(tracing::field::display),
         data = %settings.storage.data_dir.display(),
         started_ms = start.elapsed().as_millis() as u64,
         "ready on http://{address}"
@@ -154,13 +158,19 @@ async fn serve(
     lifecycle.ready();
 
     let grace = Duration::from_millis(settings.operation.shutdown_timeout_ms);
-    let serving = tokio::spawn(http::serve(
-        listener,
-        http::router(Arc::clone(&app)),
-        limits,
-        stop.clone(),
-        grace,
-    ));
+    let serve = |listener, router| http::serve(listener, router, limits, stop.clone(), grace);
+    let http = serve(listener, http::router(Arc::clone(&app)));
+    let grpc = match grpc_listener {
+        Some((listener, _)) => {
+            let router = grpc::router(Arc::clone(&app), stop.clone())?;
+            Some(serve(listener, router))
+        }
+        None => None,
+    };
+    let serving = tokio::spawn(async move {
+        let (http, grpc) = tokio::join!(http, OptionFuture::from(grpc));
+        http && grpc.unwrap_or(true)
+    });
     let delay = Duration::from_millis(settings.operation.drain_delay_ms);
     drain_on_signal(&lifecycle, delay).await?;
     stop.cancel();
@@ -188,18 +198,22 @@ async fn serve(
 
 /// Serves the metrics on a port of their own, until the end.
 async fn serve_apart(
-    address: SocketAddr,
+    (listener, address): (TcpListener, SocketAddr),
     router: axum::Router,
     limits: http::Limits,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
+) {
+    tracing::info!("metrics on http://{address}/metrics");
+    http::serve(listener, router, limits, stop, Duration::ZERO).await;
+}
+
+async fn listen(host: IpAddr, port: u16) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let address = SocketAddr::new(host, port);
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address} for METRICS_PORT"))?;
+        .with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    tracing::info!("metrics on http://{address}/metrics");
-    tokio::spawn(http::serve(listener, router, limits, stop, Duration::ZERO));
-    Ok(())
+    Ok((listener, address))
 }
 
 /// Returns when no more connections should be accepted.

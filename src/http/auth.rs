@@ -15,10 +15,10 @@ use crate::telemetry::request;
 
 /// Who sent the request: a user or key name, if any was needed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Caller(pub Option<Arc<str>>);
+pub(crate) struct Caller(pub Option<Arc<str>>);
 
 /// Lets in who shows credentials, if any are set, and notes their name in the request.
-pub(super) async fn require(
+pub(crate) async fn require(
     State(app): State<Arc<App>>,
     mut request: Request,
     next: Next,

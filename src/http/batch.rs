@@ -16,12 +16,12 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::form::{self, FormPicture};
-use super::limits::Account;
 use super::predict::{PredictParams, Prediction};
 use super::problem::{Kind, Problem};
 use super::query::Params;
-use super::{App, body, client};
-use crate::service::Request;
+use super::{App, body, client, limits};
+use crate::access::Account;
+use crate::service::{Input, Request};
 
 /// Pictures of one batch that are worked on at once, for each worker: enough to keep all of them busy, few enough
 /// to leave room in the queue for others.
@@ -110,13 +110,16 @@ pub(super) async fn predict(
     let received = body::read(&app.budget, &headers, body, app.batch.bytes, deadline).await?;
     let pictures = form::pictures(received.bytes, boundary, app.batch.pictures).await?;
     // The first one is paid for.
-    let further = u32::try_from(pictures.len().saturating_sub(1)).ok().and_then(NonZeroU32::new);
-    let standing = further.map(|further| account.charge(further)).transpose()?;
+    let further = u32::try_from(pictures.len().saturating_sub(1))
+        .ok()
+        .and_then(NonZeroU32::new);
+    let standing = further.map(|further| account.charge(further));
+    let standing = standing.transpose().map_err(limits::refusal)?;
 
     let address = client::address(peer, &headers, app.trusted_proxies);
     let request = |picture: &FormPicture| {
         Ok(Request {
-            picture: picture.within(app.max_upload)?,
+            input: Input::Picture(picture.within(app.max_upload)?),
             image_name: picture.name.clone(),
             client: caller.as_deref().map(str::to_owned),
             address: Some(address),

@@ -17,7 +17,7 @@ pub(super) struct Budget {
 }
 
 /// A part of the budget, given back when dropped.
-pub(super) struct Share {
+pub(crate) struct Share {
     kib: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
     bytes: usize,
@@ -68,7 +68,7 @@ impl Share {
 }
 
 /// A whole request body and the memory it is charged for.
-pub(super) struct Received {
+pub(crate) struct Received {
     pub bytes: Bytes,
     pub share: Share,
 }

@@ -1,6 +1,5 @@
 //! Charges each client for the pictures it sends, and tells it what it has left.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::auth::Caller;
 use super::problem::{Kind, Problem};
 use super::{App, body, client};
-use crate::access::{Exceeded, Gate, Standing};
+use crate::access::{Account, Exceeded, Standing};
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers, in its present form and in the one before.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -22,41 +21,21 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Who pays for the request, for handlers that find more than one picture in it.
-#[derive(Clone)]
-pub(super) struct Account {
-    gate: Arc<Gate>,
-    name: Option<Arc<str>>,
-    address: IpAddr,
-}
-
-impl Account {
-    /// Charges for `pictures` more: all or none. The standing belongs into the extensions of the answer.
-    pub(super) fn charge(&self, pictures: NonZeroU32) -> Result<Option<Standing>, Problem> {
-        self.gate
-            .charge(self.name.as_deref(), self.address, pictures)
-            .map_err(|exceeded| refusal(exceeded, pictures))
-    }
-}
-
-/// Layer for routes that classify: charges for one picture, and gives the handler the [`Account`]. It comes after
+/// Layer for routes that classify: charges for one picture, and gives the handler the [`Account`], for those that find more than one picture. It comes after
 /// [`super::auth::require`], which tells who calls.
-pub(super) async fn limit(
+pub(crate) async fn limit(
     State(app): State<Arc<App>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let caller = request.extensions().get::<Caller>();
-    let account = Account {
-        name: caller.and_then(|caller| caller.0.clone()),
-        address: client::of(&request, app.trusted_proxies),
-        gate: Arc::clone(&app.gate),
-    };
+    let name = caller.and_then(|caller| caller.0.clone());
+    let account = Account::new(&app.gate, name, client::of(&request, app.trusted_proxies));
     let standing = match account.charge(NonZeroU32::MIN) {
         Ok(standing) => standing,
-        Err(problem) => {
+        Err(exceeded) => {
             body::discard(request.into_body()).await;
-            return problem.into_response();
+            return refusal(exceeded).into_response();
         }
     };
     request.extensions_mut().insert(account);
@@ -90,7 +69,9 @@ fn fields(standing: &Standing) -> [(HeaderName, HeaderValue); 5] {
     ]
 }
 
-fn refusal(exceeded: Exceeded, pictures: NonZeroU32) -> Problem {
+/// What an exceeded limit is told as.
+pub(crate) fn refusal(exceeded: Exceeded) -> Problem {
+    let pictures = exceeded.pictures;
     let limit = exceeded.standing.limit;
     let problem = match exceeded.retry_after {
         Some(wait) => {

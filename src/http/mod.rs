@@ -1,43 +1,50 @@
 //! Transport: HTTP in, HTTP out. What a picture is and how it is classified, `service` knows.
 
-mod auth;
+pub(crate) mod auth;
 mod batch;
-mod body;
+pub(crate) mod body;
 mod client;
 mod cors;
 mod docs;
 mod form;
 mod health;
 mod language;
-mod limits;
+pub(crate) mod limits;
 mod meters;
 mod metrics;
 mod models;
 mod observe;
 mod page;
 mod predict;
-mod problem;
+pub(crate) mod problem;
 mod query;
 mod requests;
 mod router;
 mod server;
 mod upload;
+mod v2;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::http::HeaderValue;
+use ::metrics::Gauge;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::access::Gate;
+use crate::oip;
 use crate::service::{Lifecycle, Service};
 use crate::settings::{Origins, Settings};
 
+pub(crate) use router::panicked;
 pub use router::{metrics_router, openapi, router};
 pub use server::{Limits, serve};
 
-use body::Budget;
+use body::{Budget, Received};
 use meters::Meters;
+use problem::Problem;
 
 /// What the handlers share.
 pub struct App {
@@ -47,6 +54,7 @@ pub struct App {
     budget: Budget,
     max_upload: usize,
     batch: BatchLimits,
+    inference: oip::Limits,
     timeout: Duration,
     trusted_proxies: usize,
     served_by: HeaderValue,
@@ -75,6 +83,7 @@ impl App {
         let name = settings.instance_name();
         let meters = Meters::new(service.model());
         let limits = &settings.limits;
+        let inference = oip::Limits::new(limits, service.model().input);
         Arc::new(Self {
             service,
             lifecycle,
@@ -89,12 +98,53 @@ impl App {
             gate,
             cors: settings.access.cors_allow_origins.clone(),
             metrics_apart: settings.listen.metrics_port.is_some(),
+            inference,
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
             release: settings.listen.release.clone(),
             meters,
             metrics,
         })
+    }
+
+    /// The Open Inference Protocol on top of the pipeline.
+    pub(crate) fn inference(&self) -> oip::Server<'_> {
+        oip::Server {
+            service: &self.service,
+            lifecycle: &self.lifecycle,
+            limits: self.inference,
+        }
+    }
+
+    /// Reads the body of a request within the bounds that hold for all.
+    pub(crate) async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        max: usize,
+        deadline: Instant,
+    ) -> Result<Received, Problem> {
+        body::read(&self.budget, headers, body, max, deadline).await
+    }
+
+    /// The client's address, behind the proxies that are trusted.
+    pub(crate) fn address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        client::address(peer, headers, self.trusted_proxies)
+    }
+
+    /// How long a request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The name of this instance.
+    pub(crate) fn served_by(&self) -> &HeaderValue {
+        &self.served_by
+    }
+
+    /// Requests that are being handled.
+    pub(crate) fn in_flight(&self) -> &Gauge {
+        &self.meters.in_flight
     }
 
     /// The pipeline behind the handlers.

@@ -79,7 +79,7 @@ struct Exchange {
 /// Probes and scrapes would drown what matters.
 fn is_noise(route: Option<&MatchedPath>) -> bool {
     let path = route.map_or("", MatchedPath::as_str);
-    path == "/metrics" || path.starts_with("/health")
+    path == "/metrics" || path.starts_with("/health") || path.starts_with("/v2/health")
 }
 
 impl Exchange {

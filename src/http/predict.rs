@@ -21,10 +21,7 @@ use super::query::{Accepts, Params};
 use super::upload::PictureReference;
 use super::{App, client, upload};
 use crate::records::{ClassScore, ModelName, Record};
-use crate::service::{Answer, Request, Timings};
-
-/// Classes returned unless `top` says otherwise.
-const DEFAULT_TOP: usize = 5;
+use crate::service::{Answer, DEFAULT_TOP, Input, Request, Timings};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -181,14 +178,16 @@ pub(super) async fn predict(
     let top = params.top()?;
     let upload = upload::read(&app, &headers, body, deadline).await?;
     let request = Request {
-        picture: upload.bytes.clone(),
+        input: Input::Picture(upload.bytes.clone()),
         image_name: upload.name.clone(),
         client: caller.as_deref().map(str::to_owned),
         address: Some(client::address(peer, &headers, app.trusted_proxies)),
         top,
         deadline,
     };
-    let Answer { record, timings } = app.service.classify(request).await?;
+    let Answer {
+        record, timings, ..
+    } = app.service.classify(request).await?;
 
     let own_headers = [
         (

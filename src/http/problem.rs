@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::language::{self, Language};
 use crate::image::ImageError;
+use crate::oip::Place;
 use crate::service::Refusal;
 use crate::storage::StorageError;
 use crate::telemetry::request;
@@ -47,9 +48,6 @@ macro_rules! kinds {
         /// Every kind of problem with its status, stable name and title.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind { $(#[doc = $meaning] $variant),* }
-
-        #[cfg(test)]
-        const ALL: &[Kind] = &[$(Kind::$variant),*];
 
         impl Kind {
             /// All of them.
@@ -165,9 +163,14 @@ impl Problem {
             error,
             request_id: ids.map(|ids| ids.request),
             trace_id: ids.and_then(|ids| Some(ids.trace?.to_string())),
-            slug,
+            slug: kind.slug(),
             headers: Vec::new(),
         }
+    }
+
+    /// What is wrong, and what is accepted.
+    pub(crate) fn into_detail(self) -> String {
+        self.detail
     }
 
     /// Whether the fault is on this side.
@@ -180,6 +183,16 @@ impl Problem {
         self
     }
 
+    /// Why one of several pictures was refused.
+    pub(crate) fn about(refusal: Refusal, place: Option<Place>) -> Self {
+        let mut problem = Self::from(refusal);
+        if let Some(place) = place {
+            problem.detail = format!("{place}: {}", problem.detail);
+            problem.error.clone_from(&problem.detail);
+        }
+        problem
+    }
+
     pub(super) fn retry_after(self, seconds: u64) -> Self {
         self.with(header::RETRY_AFTER, seconds)
     }
@@ -190,6 +203,7 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Picture(error) => Self::new(picture_kind(&error), detail),
+            Refusal::NotFinite => Self::new(Kind::BadParameter, detail),
             Refusal::Busy { retry_after } => {
                 Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
             }

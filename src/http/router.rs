@@ -16,7 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
-    App, auth, batch, cors, docs, health, limits, metrics, models, observe, page, predict, requests,
+    App, auth, batch, cors, docs, health, limits, metrics, models, observe, page, predict,
+    requests, v2,
 };
 
 /// Routes that classify: they need credentials where any are set, and each client may use them so often.
@@ -24,6 +25,8 @@ fn limited() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(predict::predict))
         .routes(routes!(batch::predict))
+        .routes(routes!(v2::infer))
+        .routes(routes!(v2::version_infer))
 }
 
 /// Other routes that need credentials where any are set.
@@ -33,6 +36,14 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
         .routes(routes!(models::list))
+        .routes(routes!(v2::server))
+        .routes(routes!(v2::model))
+        .routes(routes!(v2::model_version))
+        .routes(routes!(v2::model_ready))
+        .routes(routes!(v2::version_ready))
+        .routes(routes!(v2::config))
+        .routes(routes!(v2::version_config))
+        .routes(routes!(v2::index))
 }
 
 fn metrics() -> OpenApiRouter<Arc<App>> {
@@ -45,6 +56,8 @@ fn open() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(v2::live))
+        .routes(routes!(v2::ready))
 }
 
 /// The service as HTTP.
@@ -71,7 +84,8 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(docs)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked));
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(v2::plain_errors));
     let all = match &app.cors {
         Some(origins) => all.layer(cors::layer(origins)),
         None => all,
@@ -131,7 +145,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     )
 }
 
-fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+pub(crate) fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     let cause = cause
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())

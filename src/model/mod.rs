@@ -38,6 +38,10 @@ pub struct Model {
     pub labels: Vec<String>,
     /// Size of the picture it takes.
     pub input: InputSize,
+    /// Name of its input tensor.
+    pub input_name: String,
+    /// Name of its output tensor.
+    pub output_name: String,
     /// The file's own words about itself (`description` in its metadata).
     pub description: Option<String>,
     /// What runs it.
@@ -103,12 +107,15 @@ pub fn load(settings: &ModelSettings, path: &Path, sessions: usize) -> Result<Lo
         session.warm_up().map_err(fault)?;
     }
 
+    let [input_name, output_name] = facts.tensors;
     let model = Model {
         name: name_of(&path),
         version: hex::encode(&digest[..6]),
         digest,
         labels: facts.labels,
         input: spec.input,
+        input_name,
+        output_name,
         description: facts.description,
         provider: settings.provider,
         precision,

@@ -25,6 +25,8 @@ pub(super) enum Element {
 }
 
 pub(super) struct Facts {
+    /// Names of the input and the output.
+    pub tensors: [String; 2],
     pub labels: Vec<String>,
     pub description: Option<String>,
 }
@@ -68,6 +70,18 @@ pub(super) fn examine(
     Ok((
         spec,
         Facts {
+            tensors: [
+                session
+                    .inputs()
+                    .first()
+                    .map_or("", |input| input.name())
+                    .into(),
+                session
+                    .outputs()
+                    .first()
+                    .map_or("", |output| output.name())
+                    .into(),
+            ],
             labels,
             description: metadata.custom("description"),
         },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
-use crate::classification::Classification;
+use crate::classification::{Classification, Ranking, rank};
 use crate::image::Preparer;
 use crate::model::{Loaded, Model, Session};
 use crate::settings::PictureSettings;
@@ -68,32 +68,78 @@ impl Classifier {
     /// # Errors
     /// [`Refusal::Picture`], and [`Refusal::Internal`] if the model fails or a decoder panics.
     pub fn classify(&mut self, picture: &[u8]) -> Result<(Classification, Timings), Refusal> {
-        // A decoder that panics on a crafted picture must cost that picture and not the thread.
-        match catch_unwind(AssertUnwindSafe(|| self.unguarded(picture))) {
+        self.guarded(picture.len(), |this| {
+            let input = this.session.input();
+            let prepared = this.preparer.prepare(picture, this.model.input, input)?;
+            let (probabilities, inference) = this.infer()?;
+            let timings = Timings {
+                decode: prepared.decode,
+                preprocess: prepared.preprocess,
+                inference,
+                ..Timings::default()
+            };
+            let classification = Classification::new(prepared.info, &probabilities);
+            Ok((classification, timings))
+        })
+    }
+
+    /// Classifies one tensor that is ready for the model: `3 × height × width` little-endian 32-bit floats.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFinite`], and [`Refusal::Internal`] if the model fails or the tensor has another length.
+    pub fn classify_tensor(&mut self, tensor: &[u8]) -> Result<(Ranking, Timings), Refusal> {
+        self.guarded(tensor.len(), |this| {
+            let start = Instant::now();
+            let input = this.session.input();
+            let (values, rest) = tensor.as_chunks();
+            if values.len() != input.len() || !rest.is_empty() {
+                let bytes = tensor.len();
+                return Err(Refusal::Internal(format!("a tensor of {bytes} bytes")));
+            }
+            let mut finite = true;
+            for (to, from) in input.iter_mut().zip(values) {
+                *to = f32::from_le_bytes(*from);
+                finite &= to.is_finite();
+            }
+            if !finite {
+                return Err(Refusal::NotFinite);
+            }
+            let preprocess = start.elapsed();
+            let (probabilities, inference) = this.infer()?;
+            // Values far from those of pictures can overflow on their way through the model.
+            if probabilities.iter().any(|score| !score.is_finite()) {
+                return Err(Refusal::NotFinite);
+            }
+            let timings = Timings {
+                preprocess,
+                inference,
+                ..Timings::default()
+            };
+            Ok((rank(&probabilities), timings))
+        })
+    }
+
+    fn infer(&mut self) -> Result<(Vec<f32>, Duration), Refusal> {
+        let start = Instant::now();
+        let probabilities = self.session.infer().map_err(Refusal::Internal)?;
+        Ok((probabilities, start.elapsed()))
+    }
+
+    /// A decoder that panics on a crafted picture must cost that picture and not the thread.
+    fn guarded<T>(
+        &mut self,
+        bytes: usize,
+        work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(outcome) => outcome,
             Err(_) => {
-                tracing::error!(bytes = picture.len(), "decoding or inference panicked");
+                tracing::error!(bytes, "decoding or inference panicked");
                 self.preparer = Preparer::new(self.picture);
                 Err(Refusal::Internal(
                     "the picture could not be processed".into(),
                 ))
             }
         }
-    }
-
-    fn unguarded(&mut self, picture: &[u8]) -> Result<(Classification, Timings), Refusal> {
-        let input = self.session.input();
-        let prepared = self.preparer.prepare(picture, self.model.input, input)?;
-        let start = Instant::now();
-        let probabilities = self.session.infer().map_err(Refusal::Internal)?;
-        let timings = Timings {
-            start: None,
-            queue: Duration::ZERO,
-            decode: prepared.decode,
-            preprocess: prepared.preprocess,
-            inference: start.elapsed(),
-        };
-        let classification = Classification::new(prepared.info, &probabilities);
-        Ok((classification, timings))
     }
 }

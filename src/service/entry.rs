@@ -1,13 +1,13 @@
 //! What is recorded of a classified request.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::results::{Outcome, Subject};
 use super::{Config, Request};
-use crate::classification::Known;
+use crate::image::InputSize;
 use crate::model::Model;
 use crate::records::{ClassScore, ModelName, Record};
 use crate::settings::UserIp;
@@ -16,27 +16,18 @@ use crate::uploads::Uploads;
 /// Longest file name kept, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// How a request was answered.
-pub(super) struct Outcome<'a> {
-    pub request_id: Uuid,
-    pub known: &'a Known,
-    /// Without an inference of its own.
-    pub cached: bool,
-    pub processing_time: Duration,
-}
+/// `image_format` of a tensor, which is no picture.
+const TENSOR: &str = "tensor";
 
 /// The record of `request`; nothing if the model has no classes.
 pub(super) fn record(
     config: &Config,
     model: &Model,
     request: &Request,
-    outcome: &Outcome<'_>,
+    outcome: &Outcome,
 ) -> Option<Record> {
-    let Known {
-        digest,
-        classification,
-    } = outcome.known;
-    let best = classification.best()?;
+    let ranking = outcome.subject.ranking();
+    let best = ranking.first()?;
     let class = |index: u32| {
         model
             .labels
@@ -44,8 +35,7 @@ pub(super) fn record(
             .cloned()
             .unwrap_or_default()
     };
-    let top = classification
-        .ranking
+    let top = ranking
         .iter()
         .take(request.top.max(1))
         .map(|score| ClassScore {
@@ -53,26 +43,25 @@ pub(super) fn record(
             index: score.index,
             confidence: score.confidence,
         });
-    let picture = classification.picture;
-    let extension = picture.format.extension();
+    let about = About::new(&outcome.subject, model.input);
     Some(Record {
         request_id: outcome.request_id,
         timestamp: timestamp(outcome.request_id),
-        image_name: image_name(request.image_name.as_deref(), extension),
+        image_name: image_name(request.image_name.as_deref(), about.extension),
         prediction: class(best.index),
         confidence: best.confidence,
         top: top.collect(),
         processing_time: (outcome.processing_time.as_secs_f64() * 1e6).round() / 1e3,
-        cached: outcome.cached,
+        cached: outcome.timings.is_none(),
         model: ModelName {
             name: model.name.clone(),
             version: model.version.clone(),
         },
-        image_sha256: hex::encode(digest),
-        image_ref: Some(Uploads::reference(digest, extension)),
-        image_format: picture.format.name().into(),
-        image_width: picture.width,
-        image_height: picture.height,
+        image_sha256: about.sha256,
+        image_ref: about.reference,
+        image_format: about.format.into(),
+        image_width: about.size.width,
+        image_height: about.size.height,
         user_ip: request
             .address
             .and_then(|address| kept(address, config.user_ip)),
@@ -80,6 +69,39 @@ pub(super) fn record(
         instance: config.instance.clone(),
         status: 200,
     })
+}
+
+/// What a record says of the picture.
+struct About {
+    format: &'static str,
+    extension: &'static str,
+    sha256: String,
+    reference: Option<String>,
+    size: InputSize,
+}
+
+impl About {
+    fn new(subject: &Subject, input: InputSize) -> Self {
+        match subject {
+            Subject::Picture(known, format) => Self {
+                format: format.name(),
+                extension: format.extension(),
+                sha256: hex::encode(known.digest),
+                reference: Some(Uploads::reference(&known.digest, format.extension())),
+                size: InputSize {
+                    width: known.classification.picture.width,
+                    height: known.classification.picture.height,
+                },
+            },
+            Subject::Tensor(digest, _) => Self {
+                format: TENSOR,
+                extension: TENSOR,
+                sha256: hex::encode(digest),
+                reference: None,
+                size: input,
+            },
+        }
+    }
 }
 
 // The identifier carries the time; the record must not contradict it.

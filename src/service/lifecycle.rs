@@ -1,6 +1,6 @@
 //! Whether traffic should be sent here.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::watch;
 
 /// Stage of the process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,28 +14,39 @@ pub enum Stage {
 }
 
 /// The current stage; shared by all who ask.
-#[derive(Debug, Default)]
-pub struct Lifecycle(AtomicU8);
+#[derive(Debug)]
+pub struct Lifecycle(watch::Sender<Stage>);
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self(watch::Sender::new(Stage::Starting))
+    }
+}
 
 impl Lifecycle {
     /// The stage.
     pub fn stage(&self) -> Stage {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Stage::Starting,
-            1 => Stage::Ready,
-            _ => Stage::Draining,
-        }
+        *self.0.borrow()
+    }
+
+    /// Tells every change of the stage.
+    pub fn watch(&self) -> watch::Receiver<Stage> {
+        self.0.subscribe()
     }
 
     /// The model is warm.
     pub fn ready(&self) {
-        let _ = self
-            .0
-            .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        self.0.send_if_modified(|stage| {
+            let starting = *stage == Stage::Starting;
+            if starting {
+                *stage = Stage::Ready;
+            }
+            starting
+        });
     }
 
     /// The end has been asked for.
     pub fn drain(&self) {
-        self.0.store(2, Ordering::Relaxed);
+        self.0.send_replace(Stage::Draining);
     }
 }

@@ -10,6 +10,7 @@ mod lifecycle;
 mod predictions;
 mod queue;
 mod refusal;
+mod results;
 mod worker;
 
 use std::net::IpAddr;
@@ -17,27 +18,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use crate::cache::Cache;
-use crate::classification::{Known, ResultKey};
-use crate::image::Format;
+use crate::classification::{Ranking, ResultKey};
 use crate::model::{Loaded, Model};
 use crate::records::{Filter, Page, Record};
 use crate::remote::Presence;
 use crate::settings::{PictureSettings, UserIp};
 use crate::storage::{Picture, Storage};
-use crate::telemetry::metrics::RESULTS;
-use crate::telemetry::{measured, note, request, stage};
 
 pub use classifier::{Classifier, Timings};
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
 
-use entry::Outcome;
-use flight::{Flight, Flights};
+use flight::Flights;
 use predictions::Predictions;
-use queue::{Job, Queue};
+use queue::Queue;
+use results::{Outcome, Subject};
 use worker::Workers;
 
 /// How the pipeline behaves.
@@ -63,11 +62,21 @@ pub struct Parts {
     pub storage: Arc<Storage>,
 }
 
-/// A picture to classify, and who sent it.
+/// What can be classified.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The bytes of a picture.
+    Picture(Bytes),
+    /// A picture made ready for the model: `3 × height × width` little-endian 32-bit floats, RGB, 0 to 1. It is
+    /// recorded, but there is no picture to keep, and no result to remember.
+    Tensor(Bytes),
+}
+
+/// Something to classify, and who sent it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The picture's bytes.
-    pub picture: Bytes,
+    /// What it is.
+    pub input: Input,
     /// File name as the client gave it.
     pub image_name: Option<String>,
     /// User or key name.
@@ -87,7 +96,12 @@ pub struct Answer {
     pub record: Record,
     /// Where the time went; absent if another request's work was used.
     pub timings: Option<Timings>,
+    /// All classes, also those that the record leaves out.
+    pub ranking: Ranking,
 }
+
+/// Classes in an answer and its record unless its request says otherwise.
+pub const DEFAULT_TOP: usize = 5;
 
 /// The pipeline.
 pub struct Service {
@@ -180,46 +194,63 @@ impl Service {
     /// # Errors
     /// [`Refusal`]; nothing is recorded then, unless the deadline passed while the record was being committed.
     pub async fn classify(&self, request: Request) -> Result<Answer, Refusal> {
-        let deadline = request.deadline;
-        match tokio::time::timeout_at(deadline.into(), self.classify_unbounded(request)).await {
+        let classified = async {
+            let outcome = self.result(&request).await?;
+            self.keep(&request, outcome).await
+        };
+        match tokio::time::timeout_at(request.deadline.into(), classified).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Refusal::Deadline),
         }
     }
 
-    async fn classify_unbounded(&self, request: Request) -> Result<Answer, Refusal> {
-        let arrival = Instant::now();
-        let request_id = request::record_id();
-        let format = Format::sniff(&request.picture)?;
-        let key = self.key(&request.picture);
-        let looked_up = {
-            let _stage = stage("cache");
-            self.cache.get(&key)
+    /// Classifies all of `requests` side by side, until `deadline`; returns once all are stored. Each is an answer of
+    /// its own, in their order, with a record of its own.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of one of them and its place, if it is one's alone. Nothing is recorded then, unless the
+    /// deadline passed or the storage failed while the records were being committed.
+    pub async fn classify_all(
+        &self,
+        requests: &[Request],
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, (Refusal, Option<usize>)> {
+        let classified = async {
+            let result = |(n, request)| async move {
+                let outcome = self.result(request).await;
+                outcome.map_err(|refusal| (refusal, Some(n)))
+            };
+            let outcomes = try_join_all(requests.iter().enumerate().map(result)).await?;
+            let pairs = requests.iter().zip(outcomes);
+            let kept = pairs.map(|(request, outcome)| self.keep(request, outcome));
+            try_join_all(kept).await.map_err(|refusal| (refusal, None))
         };
-        let (source, known, timings) = match looked_up {
-            Some(known) => ("memory", known, None),
-            None => self.infer(key, request.picture.clone()).await?,
-        };
-        metrics::counter!(RESULTS, "source" => source).increment(1);
-        note("relance.source", source);
-        let processing_time = arrival.elapsed();
+        match tokio::time::timeout_at(deadline.into(), classified).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err((Refusal::Deadline, None)),
+        }
+    }
 
-        let outcome = Outcome {
-            request_id,
-            known: &known,
-            cached: timings.is_none(),
-            processing_time,
-        };
-        let record = entry::record(&self.config, &self.model, &request, &outcome)
+    async fn keep(&self, request: &Request, outcome: Outcome) -> Result<Answer, Refusal> {
+        let record = entry::record(&self.config, &self.model, request, &outcome)
             .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
-        let picture = Picture {
-            digest: &known.digest,
-            format,
-            bytes: &request.picture,
+        let record = match (&outcome.subject, &request.input) {
+            (Subject::Picture(known, format), Input::Picture(bytes)) => {
+                let picture = Picture {
+                    digest: &known.digest,
+                    format: *format,
+                    bytes,
+                };
+                self.storage.keep(picture, record).await?
+            }
+            _ => self.storage.keep_record(record).await?,
         };
-        let record = self.storage.keep(picture, record).await?;
         self.predictions.count(&record);
-        Ok(Answer { record, timings })
+        Ok(Answer {
+            record,
+            timings: outcome.timings,
+            ranking: Arc::clone(outcome.subject.ranking()),
+        })
     }
 
     /// The record of one request.
@@ -282,66 +313,10 @@ impl Service {
         self.storage.stop();
     }
 
-    async fn infer(
-        &self,
-        key: ResultKey,
-        picture: Bytes,
-    ) -> Result<(&'static str, Arc<Known>, Option<Timings>), Refusal> {
-        let (flight, leads) = self.flights.join(key);
-        if leads {
-            // The flight before this one may have landed since the cache was asked.
-            if let Some(known) = self.cache.get(&key) {
-                self.flights.land(&flight, Ok((Arc::clone(&known), None)));
-                return Ok(("memory", known, None));
-            }
-            self.take_off(&flight, picture);
-        }
-        let waiting = (!leads).then(|| stage("flight"));
-        let (known, timings) = flight.landed().await?;
-        drop(waiting);
-        let Some(timings) = timings.filter(|_| leads) else {
-            return Ok((if leads { "redis" } else { "flight" }, known, None));
-        };
-        if let Some(mut start) = timings.start {
-            for (name, length) in timings.stages() {
-                measured(name, start, length);
-                start += length;
-            }
-        }
-        Ok(("model", known, Some(timings)))
-    }
-
-    fn take_off(&self, flight: &Arc<Flight>, picture: Bytes) {
-        if !self.cache.asks_shared() {
-            return enqueue(&self.queue, &self.flights, flight, picture);
-        }
-        let (cache, flights) = (Arc::clone(&self.cache), Arc::clone(&self.flights));
-        let queue = Arc::clone(&self.queue);
-        let (key, flight) = (flight.key(), Arc::downgrade(flight));
-        // On a task of its own: if the client that leads goes away, others may still wait for the flight.
-        tokio::spawn(async move {
-            let known = cache.get_shared(&key).await;
-            let Some(flight) = flight.upgrade() else {
-                return;
-            };
-            match known {
-                Some(known) => flights.land(&flight, Ok((known, None))),
-                None => enqueue(&queue, &flights, &flight, picture),
-            }
-        });
-    }
-
     fn key(&self, picture: &[u8]) -> ResultKey {
         ResultKey {
             model: self.model.digest,
             picture: blake3::hash(picture).into(),
         }
-    }
-}
-
-fn enqueue(queue: &Queue, flights: &Flights, flight: &Arc<Flight>, picture: Bytes) {
-    let job = Job::new(Arc::downgrade(flight), picture);
-    if let Err(retry_after) = queue.push(job) {
-        flights.land(flight, Err(Refusal::Busy { retry_after }));
     }
 }

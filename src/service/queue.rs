@@ -11,31 +11,50 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
+use super::classifier::Timings;
 use super::flight::Flight;
+use super::refusal::Refusal;
+use crate::classification::{PictureDigest, Ranking};
 use crate::telemetry::metrics::ABANDONED;
 use crate::telemetry::request::{self, Ids};
 
+/// What a worker says of a tensor: its SHA-256, its classes, and where the time went.
+pub(super) type TensorOutcome = Result<(PictureDigest, Ranking, Timings), Refusal>;
+
+/// What a worker is to classify, and who waits for it.
+pub(super) enum Work {
+    /// A picture, for all who wait for its flight.
+    Picture { flight: Weak<Flight>, bytes: Bytes },
+    /// A tensor, for the one who sent it.
+    Tensor {
+        answer: oneshot::Sender<TensorOutcome>,
+        bytes: Bytes,
+    },
+}
+
 pub(super) struct Job {
-    pub flight: Weak<Flight>,
-    pub picture: Bytes,
+    pub work: Work,
     pub queued: Instant,
     /// The request that brought it.
     pub request: Option<Ids>,
 }
 
 impl Job {
-    pub(super) fn new(flight: Weak<Flight>, picture: Bytes) -> Self {
+    pub(super) fn new(work: Work) -> Self {
         Self {
-            flight,
-            picture,
+            work,
             queued: Instant::now(),
             request: request::ids(),
         }
     }
 
     fn is_wanted(&self) -> bool {
-        self.flight.strong_count() > 0
+        match &self.work {
+            Work::Picture { flight, .. } => flight.strong_count() > 0,
+            Work::Tensor { answer, .. } => !answer.is_closed(),
+        }
     }
 }
 
@@ -201,7 +220,10 @@ mod tests {
     }
 
     fn job(flight: &Arc<Flight>) -> Job {
-        Job::new(Arc::downgrade(flight), Bytes::new())
+        Job::new(Work::Picture {
+            flight: Arc::downgrade(flight),
+            bytes: Bytes::new(),
+        })
     }
 
     #[test]

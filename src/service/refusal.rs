@@ -11,6 +11,12 @@ pub enum Refusal {
     /// The client's: not a picture that can be classified.
     #[error(transparent)]
     Picture(#[from] ImageError),
+    /// The client's: a tensor that cannot be classified.
+    #[error(
+        "the tensor holds a value that is not a finite number, or so large that the model has no answer to it; \
+         accepted are the pixels of a picture, from 0 to 1"
+    )]
+    NotFinite,
     /// Nobody's: more requests than the workers can serve in time.
     #[error("all workers are busy and the queue is as long as it may get; try again in {} s", .retry_after.as_secs())]
     Busy {

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use bytes::Bytes;
 use metrics::{Counter, Histogram};
 use sha2::{Digest, Sha256};
 
 use super::classifier::{Classifier, Timings};
-use super::flight::Flights;
-use super::queue::Queue;
+use super::flight::{self, Flight, Flights};
+use super::queue::{Job, Queue, TensorOutcome, Work};
 use super::refusal::Refusal;
 use crate::cache::Cache;
 use crate::classification::Known;
@@ -78,34 +79,62 @@ impl Worker {
     fn run(mut self) {
         let queue = Arc::clone(&self.context.queue);
         while let Some(job) = queue.pop() {
-            let Some(flight) = job.flight.upgrade() else {
-                continue;
-            };
-            if queue.is_overdue(&job) {
-                self.context.flights.land(&flight, Err(Refusal::OVERDUE));
-                continue;
+            match &job.work {
+                Work::Picture { flight, bytes } => {
+                    let Some(flight) = flight.upgrade() else {
+                        continue;
+                    };
+                    let outcome = self.picture(&job, &flight, bytes);
+                    self.context.flights.land(&flight, outcome);
+                }
+                Work::Tensor { bytes, .. } => {
+                    let outcome = self.tensor(&job, bytes);
+                    if let Work::Tensor { answer, .. } = job.work {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(outcome);
+                    }
+                }
             }
-            let waited = job.queued.elapsed();
-            let start = Instant::now();
-            let classifier = &mut self.classifier;
-            let outcome = request::within(job.request, || classifier.classify(&job.picture));
-            queue.took(start.elapsed());
-            let outcome = outcome.map(|(classification, mut timings)| {
-                timings.start = Some(job.queued);
-                timings.queue = waited;
-                self.meters.count(&timings);
-                let known = Arc::new(Known {
-                    digest: Sha256::digest(&job.picture).into(),
-                    classification,
-                });
-                self.context.cache.insert(flight.key(), Arc::clone(&known));
-                (known, Some(timings))
-            });
-            self.context.flights.land(&flight, outcome);
             if queue.len() == 0 {
                 self.context.flights.forget_dead();
             }
         }
+    }
+
+    fn picture(&mut self, job: &Job, flight: &Flight, picture: &Bytes) -> flight::Outcome {
+        let (classification, timings) = self.timed(job, |c| c.classify(picture))?;
+        let known = Arc::new(Known {
+            digest: Sha256::digest(picture).into(),
+            classification,
+        });
+        self.context.cache.insert(flight.key(), Arc::clone(&known));
+        Ok((known, Some(timings)))
+    }
+
+    fn tensor(&mut self, job: &Job, tensor: &Bytes) -> TensorOutcome {
+        let (ranking, timings) = self.timed(job, |c| c.classify_tensor(tensor))?;
+        Ok((Sha256::digest(tensor).into(), ranking, timings))
+    }
+
+    fn timed<T>(
+        &mut self,
+        job: &Job,
+        work: impl FnOnce(&mut Classifier) -> Result<(T, Timings), Refusal>,
+    ) -> Result<(T, Timings), Refusal> {
+        let queue = &self.context.queue;
+        if queue.is_overdue(job) {
+            return Err(Refusal::OVERDUE);
+        }
+        let waited = job.queued.elapsed();
+        let start = Instant::now();
+        let classifier = &mut self.classifier;
+        let outcome = request::within(job.request, || work(classifier));
+        queue.took(start.elapsed());
+        let (result, mut timings) = outcome?;
+        timings.start = Some(job.queued);
+        timings.queue = waited;
+        self.meters.count(&timings);
+        Ok((result, timings))
     }
 }
 
@@ -129,7 +158,10 @@ impl Meters {
     fn count(&self, timings: &Timings) {
         self.inferences.increment(1);
         for (histogram, (_, time)) in self.stages.iter().zip(timings.stages()) {
-            histogram.record(time);
+            // A tensor is not decoded.
+            if !time.is_zero() {
+                histogram.record(time);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod keys;
+mod port;
 mod secret;
 mod validate;
 
@@ -12,6 +13,7 @@ use clap::{Args, ValueEnum};
 
 pub use access::{Access, Connections, Origins};
 pub use keys::{ApiKey, ApiKeys};
+pub use port::GrpcPort;
 pub use secret::Secret;
 pub use validate::SettingsError;
 
@@ -62,6 +64,9 @@ pub struct Listen {
     /// Port of the HTTP API; 0 lets the system choose a free one
     #[arg(long, env = "PORT", default_value_t = 5000)]
     pub port: u16,
+    /// Port of the gRPC API on the same address, or `off`; 0 lets the system choose a free one
+    #[arg(long, env = "GRPC_PORT", default_value = "off")]
+    pub grpc_port: GrpcPort,
     /// Name of this instance in records, logs and the `X-Served-By` header [default: the host name]
     #[arg(long, env = "INSTANCE_NAME")]
     pub instance_name: Option<String>,
@@ -185,7 +190,7 @@ pub struct LimitSettings {
     /// Largest picture accepted, in bytes
     #[arg(long, env = "MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_upload_bytes: usize,
-    /// Most pictures in one batch
+    /// Most pictures in one batch, and pictures or tensors in one request of the Open Inference Protocol
     #[arg(long, env = "MAX_BATCH_PICTURES", default_value_t = 64)]
     pub max_batch_pictures: usize,
     /// Largest batch accepted, in bytes of its whole body

@@ -94,6 +94,10 @@ impl Settings {
                 "at least MAX_UPLOAD_BYTES",
             ));
         }
+        // 0 is a port of the system's choice, which cannot be taken twice.
+        if self.listen.port != 0 && self.listen.grpc_port.0 == Some(self.listen.port) {
+            return Err(SettingsError::Range("GRPC_PORT", "another port than PORT"));
+        }
         if !(0.0..=1.0).contains(&self.telemetry.trace_sample_ratio) {
             return Err(SettingsError::Range("TRACE_SAMPLE_RATIO", "from 0 to 1"));
         }

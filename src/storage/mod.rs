@@ -144,6 +144,19 @@ impl Storage {
         Ok(record)
     }
 
+    /// Keeps the record of a request that had no picture; gives it as it was kept.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the record is not kept then.
+    pub async fn keep_record(&self, record: Record) -> Result<Record, StorageError> {
+        if self.limits.spool_full == SpoolFull::Refuse && self.is_spool_full() {
+            return Err(StorageError::SpoolFull(self.waiting_bytes()));
+        }
+        let _stage = stage("journal");
+        self.journal.append(record.clone()).await?;
+        Ok(record)
+    }
+
     /// The record of one request.
     ///
     /// # Errors

@@ -41,6 +41,9 @@ metrics! {
     LOGIN_FAILURES = counter "relance_login_failures_total",
         "Credentials refused, by outcome: wrong, or throttled (not looked at, as too many before were wrong)";
     KEY_FILE_UP = gauge "relance_key_file_up", "1 if API_KEYS_FILE was good when it was last read, else 0";
+    GRPC_REQUESTS = counter "relance_grpc_requests_total",
+        "gRPC calls by method and code; CANCELLED means that the client had gone";
+    GRPC_SECONDS = histogram "relance_grpc_request_seconds", "Time to answer a gRPC call, by method";
     QUEUE_LENGTH = gauge "relance_queue_length", "Pictures waiting for a worker";
     QUEUE_OLDEST_SECONDS = gauge "relance_queue_oldest_seconds",
         "How long the first picture in the queue has been waiting; 0 if none is";

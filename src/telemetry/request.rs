@@ -137,9 +137,12 @@ pub fn measured(name: &'static str, start: Instant, length: Duration) {
     });
 }
 
-/// Notes something about the whole request, for its span.
+/// Notes something about the whole request, for its span; of several values of a name, the last counts.
 pub fn note(name: &'static str, value: &str) {
-    record(|recording| recording.notes.push((name, value.to_owned())));
+    record(|recording| {
+        recording.notes.retain(|(known, _)| *known != name);
+        recording.notes.push((name, value.to_owned()));
+    });
 }
 
 /// Takes what was measured; nothing if the request is not recorded.

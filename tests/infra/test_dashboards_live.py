@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import time
+import urllib.parse
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -77,9 +79,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         running += [redis, azurite]
         relance = Relance(folder, REDIS_URL=f"redis://127.0.0.1:{redis.port}", AZURE_STORAGE_KEY=KEY,
                           AZURE_STORAGE_BLOB_ENDPOINT=azurite.endpoint, TRACE_SAMPLE_RATIO="1",
-                          OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}", OTEL_BSP_SCHEDULE_DELAY="500")
+                          OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}", OTEL_BSP_SCHEDULE_DELAY="500", HEAD_TIMEOUT_MS="500")
         running.append(relance)
-        target = relance.url.removeprefix("http://")
+        silent = socket.create_connection(urllib.parse.urlsplit(relance.url).netloc.split(":"))
+        target = relance.metrics_url.removeprefix("http://")
         prometheus = Prometheus(folder, target, rules, history(folder, target))
         running.append(prometheus)
         traffic = Traffic(relance)
@@ -90,6 +93,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         redis.stop()
         azurite.stop()
         eventually("failures are scraped", lambda: prometheus.query("rate(relance_ship_failures_total[1m]) > 0"))
+        eventually("silence is noticed", lambda: prometheus.query("relance_connections_expired_total"))
+        silent.close()
         eventually("the rules have seen it", lambda: len(prometheus.query("relance:dependency_up:min == 0")) == 3)
         yield World(prometheus, relance, traffic)
     finally:
@@ -137,8 +142,9 @@ def test_every_metric_asked_for_is_there(world: World):
     expressions += [trigger["metadata"]["query"] for trigger in triggers if trigger["type"] == "prometheus"]
     described = set(re.findall(r'= (?:counter|gauge|histogram) "(\w+)"',
                                (REPO / "src/telemetry/metrics.rs").read_text()))
-    # A client that goes at the right moment, a full disk, and ten equal errors in a second.
-    rare = {"relance_abandoned_total", "relance_pictures_shed_total", "relance_log_lines_suppressed_total"}
+    # A client that goes at the right moment, a full disk, ten equal errors in a second, thousands of connections.
+    rare = {"relance_abandoned_total", "relance_pictures_shed_total", "relance_log_lines_suppressed_total",
+            "relance_connections_refused_total"}
     assert rare <= described
     for name in set().union(*map(metrics, expressions)):
         base = re.sub(r"_(bucket|sum|count)$", "", name)

@@ -150,9 +150,15 @@ def test_images_are_pinned_to_this_version(overlay: str):
 @overlays
 def test_volumes_and_mounts_match(overlay: str):
     claims = {claim["metadata"]["name"] for claim in workload(overlay)["spec"]["volumeClaimTemplates"]}
-    volumes = {volume["name"] for volume in pod(overlay)["volumes"]}
+    volumes = {volume["name"]: volume for volume in pod(overlay)["volumes"]}
     mounts = [mount["name"] for mount in container(overlay)["volumeMounts"]]
-    assert sorted(mounts) == sorted(claims | volumes)
+    assert sorted(mounts) == sorted(claims | volumes.keys())
+    files = [value for name, value in config(overlay).items() if name.endswith("_FILE")]
+    folders = {mount["mountPath"]: mount for mount in container(overlay)["volumeMounts"]}
+    for file in files:
+        mount = folders[file.rpartition("/")[0]]
+        # A single file would not follow its secret.
+        assert "secret" in volumes[mount["name"]] and "subPath" not in mount and mount["readOnly"]
 
 
 @overlays
@@ -179,11 +185,11 @@ def test_selectors_find_the_pods_and_nothing_else_does(overlay: str):
 def test_ports_have_the_same_names_everywhere(overlay: str):
     known = ports(overlay)
     assert known["http"] == in_force(overlay, "PORT")
-    if "grpc" in known:
-        assert known["grpc"] == int(config(overlay)["GRPC_PORT"])
+    assert known["metrics"] == int(config(overlay)["METRICS_PORT"])
+    assert config(overlay).get("GRPC_PORT") == (str(known["grpc"]) if "grpc" in known else None)
     services = of_kind(overlay, "Service")
     for name, service in services.items():
-        assert {port["targetPort"] for port in service["spec"]["ports"]} == known.keys(), name
+        assert {port["targetPort"] for port in service["spec"]["ports"]} == known.keys() - {"metrics"}, name
         for port in service["spec"]["ports"]:
             assert port["appProtocol"] == {"http": "http", "grpc": "kubernetes.io/h2c"}[port["name"]], name
     for monitor in of_kind(overlay, "PodMonitor").values():
@@ -225,15 +231,18 @@ def redis_port() -> int:
 
 def test_the_gateway_may_come_in():
     gateway = of_kind("aks", "Gateway")["relance"]
-    route = of_kind("aks", "HTTPRoute")["relance"]
-    (parent,) = route["spec"]["parentRefs"]
-    (listener,) = [one for one in gateway["spec"]["listeners"] if one["name"] == parent["sectionName"]]
-    assert (parent["name"], parent["namespace"]) == ("relance", gateway["metadata"]["namespace"])
-    assert route["spec"]["hostnames"] == [listener["hostname"]]
+    routes = [of_kind("aks", kind)["relance"]["spec"] for kind in ("HTTPRoute", "GRPCRoute")]
+    for route in routes:
+        (parent,) = route["parentRefs"]
+        (listener,) = [one for one in gateway["spec"]["listeners"] if one["name"] == parent["sectionName"]]
+        assert (parent["name"], parent["namespace"]) == ("relance", gateway["metadata"]["namespace"])
+        assert route["hostnames"] == [listener["hostname"]]
+    # Both kinds of route on one name would contradict each other.
+    assert routes[0]["hostnames"] != routes[1]["hostnames"]
     (source,) = of_kind("aks", "NetworkPolicy")["allow-gateway"]["spec"]["ingress"][0]["from"]
     assert source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == parent["namespace"]
     assert source["podSelector"]["matchLabels"]["gateway.networking.k8s.io/gateway-name"] == parent["name"]
-    timeout = float(route["spec"]["rules"][0]["timeouts"]["request"].removesuffix("s"))
+    timeout = float(routes[0]["rules"][0]["timeouts"]["request"].removesuffix("s"))
     assert timeout * 1000 > in_force("aks", "REQUEST_TIMEOUT_MS")
     assert config("aks")["TRUSTED_PROXIES"] == "1"
 
@@ -245,7 +254,7 @@ def test_the_workload_identity_is_complete():
     assert config("aks")["AZURE_CREDENTIAL"] == "workload-identity"
     # The webhook sets the identity; a second one would contradict it.
     assert "AZURE_CLIENT_ID" not in config("aks")
-    assert not any("KEY" in name or "PASSWORD" in name for name in config("aks"))
+    assert not any(name.endswith(("_KEY", "_KEYS", "_PASSWORD")) for name in config("aks"))
 
 
 def autoscaling(overlay: str) -> tuple[dict, dict, list]:

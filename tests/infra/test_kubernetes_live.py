@@ -19,7 +19,7 @@ from watched import PICTURE, Relance, eventually, http
 USER, PASSWORD = "prometheus", "a password for these tests only"
 
 
-def settings(overlay: str, folder: Path) -> dict[str, str]:
+def settings(overlay: str, folder: Path) -> dict[str, str | None]:
     """What the pod would get, with what only a cluster has replaced."""
     token = folder / "token"
     token.write_text("no token")
@@ -27,8 +27,10 @@ def settings(overlay: str, folder: Path) -> dict[str, str]:
     webhook = {"AZURE_CLIENT_ID": "0" * 8, "AZURE_TENANT_ID": "0" * 8, "AZURE_FEDERATED_TOKEN_FILE": str(token),
                "AZURE_AUTHORITY_HOST": "https://login.invalid/"}
     secret = {} if "ALLOW_ANONYMOUS" in config(overlay) else {"API_USERNAME": USER, "API_PASSWORD": PASSWORD}
-    here = {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(folder / "data"), "DRAIN_DELAY_MS": "1500",
-            "FLUSH_TIMEOUT_MS": "1000"}
+    keys = {"API_KEYS_FILE": str(folder / "keys") if "API_KEYS_FILE" in config(overlay) else None}
+    here = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", "DATA_DIR": str(folder / "data"), **keys,
+            "GRPC_PORT": "0" if "GRPC_PORT" in config(overlay) else "off", "RATE_LIMIT_PER_MINUTE": "0",
+            "DRAIN_DELAY_MS": "1500", "FLUSH_TIMEOUT_MS": "1000"}
     return {**config(overlay), **(webhook if overlay == "aks" else {}), **secret, **here}
 
 
@@ -76,7 +78,10 @@ def test_a_busy_instance_passes_its_probes_and_ends_in_order(running: tuple[str,
     overlay, relance = running
     probes = {name: probe for name, probe in container(overlay).items() if name.endswith("Probe")}
     for endpoint in (end for o in of_kind(overlay, "PodMonitor").values() for end in o["spec"]["podMetricsEndpoints"]):
-        assert status(relance, endpoint["path"]) == 200 and status(relance, endpoint["path"], signed=False) == 401
+        assert endpoint["port"] == "metrics" and "relance_workers" in relance.metrics()
+        assert status(relance, endpoint["path"]) == 404, "metrics are for Prometheus only"
+    if overlay == "aks":
+        assert relance.send(b"", key="wrong") == 401 and relance.send(b"") == 400
 
     busy = Busy(relance, clients=16)
     eventually("answers come", lambda: 200 in busy.statuses)

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from tritonclient.grpc import InferenceServerClient
 
 REPO = Path(__file__).resolve().parents[2]
 BINARY = REPO / "target/release/relance"
 AZURITE = REPO / ".tools/azurite/node_modules/.bin/azurite-blob"
 PICTURE = REPO / "models/samples/aberta-1.jpg"
 ACCOUNT, KEY = "devstoreaccount1", base64.b64encode(b"a key for these tests only").decode()
+API_KEY = "a key of more than thirty-two characters for the tests"
 PATIENCE = 30
 
 # The tests talk to this machine only, whatever proxy the environment names.
@@ -102,18 +104,29 @@ class Azurite(Server):
 
 
 class Relance(Server):
-    def __init__(self, folder: Path, **settings: str):
-        environment = {"PORT": "0", "DATA_DIR": str(folder / "data"), "MODEL": str(REPO / "models/bottle.onnx"),
+    """An instance with a file of API keys, and with metrics and gRPC on ports of their own.
+
+    A setting that is None is left out.
+    """
+
+    def __init__(self, folder: Path, **settings: str | None):
+        (folder / "keys").write_text(f"tests:{hashlib.sha256(API_KEY.encode()).hexdigest()}\n")
+        environment = {"PORT": "0", "METRICS_PORT": "0", "GRPC_PORT": "0", "API_KEYS_FILE": str(folder / "keys"),
+                       "DATA_DIR": str(folder / "data"), "MODEL": str(REPO / "models/bottle.onnx"),
                        # The tests' clients are few and send much.
                        "RATE_LIMIT_PER_MINUTE": "0", **settings}
-        super().__init__(BINARY, "serve", folder=REPO, environment=environment)
-        self.url = self.says(r"ready on (http://[0-9.:]+)")[1]
+        given = {name: value for name, value in environment.items() if value is not None}
+        super().__init__(BINARY, "serve", folder=REPO, environment=given)
+        self.metrics_url = self.says(r"metrics on (http://[0-9.:]+)/metrics")[1]
+        ready = self.says(r"ready on (http://[0-9.:]+)")
+        self.url = ready[1]
+        self.grpc = re.search(r'grpc"?[=:]"?([0-9.:]+)', ready.string)
 
     def metrics(self) -> str:
-        return http.open(f"{self.url}/metrics", timeout=PATIENCE).read().decode()
+        return http.open(f"{self.metrics_url}/metrics", timeout=PATIENCE).read().decode()
 
-    def send(self, body: bytes) -> int:
-        headers = {"Content-Type": "application/octet-stream"}
+    def send(self, body: bytes, key: str = API_KEY) -> int:
+        headers = {"Content-Type": "application/octet-stream", "X-API-Key": key}
         try:
             request = urllib.request.Request(f"{self.url}/predict", body, headers)
             return http.open(request, timeout=PATIENCE).status
@@ -135,7 +148,13 @@ class Traffic:
             # Decoders don't look behind the last byte, so this is a new picture with the same pixels.
             for body in (picture + str(time.monotonic_ns()).encode(), picture, b"no picture"):
                 self.answered += self.relance.send(body) == 200
+            self.relance.send(b"", key="a wrong key")
+            self._call()
             time.sleep(0.1)
+
+    def _call(self) -> None:
+        with InferenceServerClient(self.relance.grpc[1]) as client:
+            assert client.is_model_ready("bottle", headers={"x-api-key": API_KEY})
 
     def stop(self) -> None:
         self._going = False

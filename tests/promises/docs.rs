@@ -15,6 +15,20 @@ use crate::support::{App, picture, repo};
 /// Variables that are no settings of the program.
 const OTHER_VARIABLES: [&str; 4] = ["RECORDS", "SSL_CERT_FILE", "PATH", "UPDATE_DOCS"];
 
+/// Datatypes of the Open Inference Protocol and statuses of gRPC.
+const PROTOCOL_NAMES: [&str; 10] = [
+    "BYTES",
+    "CANCELLED",
+    "DEADLINE_EXCEEDED",
+    "FP32",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "RESOURCE_EXHAUSTED",
+    "UNAUTHENTICATED",
+    "UNAVAILABLE",
+    "UNIMPLEMENTED",
+];
+
 /// Routes that are for browsers and not in the OpenAPI description.
 const OTHER_ROUTES: [&str; 3] = ["GET /", "GET /docs", "GET /openapi.json"];
 
@@ -181,7 +195,18 @@ fn the_settings_table_is_that_of_the_program() {
 fn settings_that_are_named_exist() {
     let mut known: BTreeSet<String> = settings().get_arguments().map(variable).collect();
     known.extend(OTHER_VARIABLES.map(str::to_owned));
+    known.extend(PROTOCOL_NAMES.map(str::to_owned));
     known.extend(STANDARD_VARIABLES.map(str::to_owned));
+    // Of deploy.sh, of App Service and of the workflow.
+    for file in [
+        "deploy.sh",
+        "infra/azure/main.bicep",
+        ".github/workflows/deploy.yml",
+    ] {
+        let text = fs::read_to_string(repo().join(file)).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        known.extend(words.filter(|word| is_variable(word)).map(str::to_owned));
+    }
     let makefile = fs::read_to_string(repo().join("Makefile")).unwrap();
     let of_make = |line: &str| Some(line.split_once(" ?=")?.0.rsplit(' ').next()?.to_owned());
     known.extend(makefile.lines().filter_map(of_make));

@@ -1,5 +1,6 @@
 //! Traces arrive where they are sent, whole and right; what happens there never reaches those who ask.
 
+mod grpc;
 mod insights;
 
 use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ pub(super) fn encode(known: &Known) -> Vec<u8> {
     let classes = u32::try_from(ranking.len()).unwrap_or(u32::MAX);
     bytes[42..46].copy_from_slice(&classes.to_le_bytes());
     let (probabilities, _) = bytes[HEADER_BYTES..].as_chunks_mut();
-    for score in ranking {
+    for score in ranking.iter() {
         if let Some(place) = probabilities.get_mut(score.index as usize) {
             *place = score.confidence.to_le_bytes();
         }

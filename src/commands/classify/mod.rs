@@ -250,7 +250,7 @@ impl Summary {
 
 fn by_index(classification: &Classification) -> Vec<f32> {
     let mut probabilities = vec![0.0; classification.ranking.len()];
-    for score in &classification.ranking {
+    for score in classification.ranking.iter() {
         probabilities[score.index as usize] = score.confidence;
     }
     probabilities

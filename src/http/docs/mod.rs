@@ -21,6 +21,7 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "predict", description = "Classify pictures"),
         (name = "requests", description = "Read back what was answered"),
+        (name = "inference", description = "The Open Inference Protocol, version 2; errors are `{\"error\": \"…\"}`"),
         (name = "models", description = "What answers"),
         (name = "health", description = "Probes; never need credentials"),
         (name = "operation", description = "For those who run it"),
