@@ -31,7 +31,7 @@ class TestContainers(Promises):
 
         up = lambda: [t for t in targets() if t["labels"]["job"] == "relance" and t["health"] == "up"]
         eventually(lambda: len(up()) == 3, "three instances that are up")
-        assert {"relance-1:5000", "relance-2:5000"} < {target["labels"]["instance"] for target in up()}
+        assert {"relance-1:9100", "relance-2:9100"} < {target["labels"]["instance"] for target in up()}
 
     def test_all_are_healthy_with_no_rights_and_reached_from_this_machine_only(self, cluster):
         running = cluster.running()
