@@ -231,11 +231,14 @@ async fn a_batch_uses_all_workers_and_the_cache() {
     assert_eq!(app.metric(inferences).await, 8);
     answered(infer(&app, request)).await;
     assert_eq!(app.metric(inferences).await, 8);
-    assert_eq!(
-        app.metric(r#"relance_results_total{source="memory"}"#)
-            .await,
-        9
-    );
+    // The second of the two alike is known by the time it is looked at, or shares the first one's work.
+    let known = app
+        .metric(r#"relance_results_total{source="memory"}"#)
+        .await;
+    let shared = app
+        .metric(r#"relance_results_total{source="flight"}"#)
+        .await;
+    assert_eq!(known + shared, 10);
     let listed = answered(app.get("/requests?limit=500")).await;
     assert_eq!(listed["requests"].as_array().unwrap().len(), 18);
 }

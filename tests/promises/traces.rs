@@ -134,7 +134,7 @@ async fn a_request_is_a_tree_of_spans_in_the_callers_trace() {
     let expected = json!({
         "http.request.method": "POST", "http.route": "/predict", "http.response.status_code": 200,
         "http.request.body.size": size, "url.path": "/predict", "url.scheme": "http", "user.id": "ana",
-        "relance.request_id": header, "relance.source": "model",
+        "relance.request_id": header, "relance.source": "model", "relance.prediction": answer["prediction"],
     });
     assert_eq!(json!(told), expected);
 

@@ -168,15 +168,15 @@ async fn what_is_no_request_is_told_so() {
         (input("BYTES", &[1], json!([])).to_string(), "has no data"),
         (
             input("BYTES", &[0], json!([text])).to_string(),
-            "N from 1 to 32",
+            "N from 1 to 64",
         ),
         (
             input("BYTES", &[33], json!([text])).to_string(),
-            "N from 1 to 32",
+            "N from 1 to 64",
         ),
         (
             input("BYTES", &[i64::MAX], json!([text])).to_string(),
-            "N from 1 to 32",
+            "N from 1 to 64",
         ),
         (
             input("BYTES", &[], json!([text])).to_string(),

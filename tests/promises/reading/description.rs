@@ -75,6 +75,7 @@ async fn the_description_is_the_committed_one_and_true() {
                 .status();
             let expected = match method.as_str() {
                 "POST" if path.ends_with("/index") => StatusCode::OK,
+                "POST" if path.ends_with("/batch") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "POST" => StatusCode::BAD_REQUEST,
                 "DELETE" => StatusCode::NO_CONTENT,
                 _ => StatusCode::OK,
