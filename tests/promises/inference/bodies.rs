@@ -171,7 +171,7 @@ async fn what_is_no_request_is_told_so() {
             "N from 1 to 64",
         ),
         (
-            input("BYTES", &[33], json!([text])).to_string(),
+            input("BYTES", &[65], json!([text])).to_string(),
             "N from 1 to 64",
         ),
         (
