@@ -9,8 +9,6 @@ import threading
 import urllib.request
 from pathlib import Path
 
-import pytest
-
 REPO = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("RELANCE_BINARY", REPO / "target/release/relance"))
 FIXTURES = REPO / "tests/fixtures"
@@ -22,16 +20,15 @@ PATIENCE = 30
 http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Service:
-    """A running instance. Of this process' environment it gets only what it cannot do without."""
+class Process:
+    """A running instance with these settings and no others."""
 
-    def __init__(self, data: Path, **settings: str):
-        if not BINARY.is_file():
-            pytest.fail(f"there is no {BINARY}; build it first: cargo build --release", pytrace=False)
+    def __init__(self, settings: dict[str, str]):
+        assert BINARY.is_file(), f"there is no {BINARY}; build it first: cargo build --release"
+        # Of this process' environment it gets only what it cannot do without.
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "ORT_DYLIB_PATH", "TMPDIR") if name in os.environ}
-        usual = {"PORT": "0", "DATA_DIR": str(data), "MODEL": str(SMALL_MODEL), "RATE_LIMIT_PER_MINUTE": "0"}
         self.process = subprocess.Popen(
-            [BINARY, "serve"], cwd=REPO, env={**kept, **usual, **settings}, stdin=subprocess.DEVNULL,
+            [BINARY, "serve"], cwd=REPO, env={**kept, **settings}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         self.log: list[str] = []
@@ -41,7 +38,7 @@ class Service:
         started.wait(PATIENCE)
         if not self.url:
             self.stop()
-            pytest.fail("the service did not start:\n" + "".join(self.log), pytrace=False)
+            raise AssertionError("the service did not start:\n" + "".join(self.log))
 
     def _read_log(self, started: threading.Event) -> None:
         for line in self.process.stderr or ():
@@ -57,3 +54,11 @@ class Service:
         """Ends it as a power cut would."""
         self.process.kill()
         self.process.wait()
+
+
+class Service(Process):
+    """A running instance on a free port, with the small model, a folder of its own and no limit of requests."""
+
+    def __init__(self, data: Path, **settings: str):
+        usual = {"PORT": "0", "DATA_DIR": str(data), "MODEL": str(SMALL_MODEL), "RATE_LIMIT_PER_MINUTE": "0"}
+        super().__init__({**usual, **settings})

@@ -6,10 +6,7 @@ import base64
 import hashlib
 import json
 import os
-import re
 import shutil
-import subprocess
-import threading
 import urllib.request
 from pathlib import Path
 from typing import Callable
@@ -21,55 +18,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-REPO = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("RELANCE_BINARY", REPO / "target/release/relance"))
+from service import BINARY, FIXTURES, PATIENCE, REPO, Service, http
+
 PAGE = REPO / "src/http/page"
-FIXTURES = REPO / "tests/fixtures"
 AXE = REPO / ".tools/axe-core/node_modules/axe-core/axe.min.js"
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 PICTURE = FIXTURES / "pictures/jpeg-640x480.jpg"
 USER, PASSWORD, KEY = "ana", "pão:1", "a-key-for-the-tests"
-PATIENCE = 30
 
-# The tests talk to this machine only, whatever proxy the environment names.
-http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-class Instance:
-    """A running service on a free port, with a folder of its own."""
-
-    def __init__(self, data: Path, **settings: str):
-        if not BINARY.is_file():
-            pytest.fail(f"there is no {BINARY}; build it first: cargo build --release", pytrace=False)
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "ORT_DYLIB_PATH", "TMPDIR") if name in os.environ}
-        model = FIXTURES / "models/yolov8n-cls-nc10-64.onnx"
-        # Some tests send more than one client may by default.
-        own = {"PORT": "0", "DATA_DIR": str(data), "MODEL": str(model), "RATE_LIMIT_PER_MINUTE": "0"}
-        environment = {**kept, **own, **settings}
-        self.process = subprocess.Popen(
-            [BINARY, "serve"], cwd=REPO, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
-        )
-        self.log: list[str] = []
-        self.url = ""
-        started = threading.Event()
-        threading.Thread(target=self._read_log, args=(started,), daemon=True).start()
-        started.wait(PATIENCE)
-        if not self.url:
-            self.stop()
-            pytest.fail("the service did not start:\n" + "".join(self.log), pytrace=False)
-
-    def _read_log(self, started: threading.Event) -> None:
-        for line in self.process.stderr:
-            self.log.append(line)
-            if ready := re.search(r"ready on (http://\S+)", line):
-                self.url = ready[1]
-                started.set()
-        started.set()
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
+class Instance(Service):
+    """A running service, and what the tests ask it."""
 
     def get(self, path: str) -> bytes:
         return http.open(f"{self.url}/{path}", timeout=PATIENCE).read()

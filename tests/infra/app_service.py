@@ -19,7 +19,7 @@ from pathlib import Path
 
 import jmespath
 from bicep_render import Deployment, parameters
-from relance_service import PATIENCE, Service, http as loopback
+from service import PATIENCE, Process, http as loopback
 
 PROVIDERS = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/relance-dev/providers"
 SERVER = "relancetest.azurecr.io"
@@ -52,7 +52,7 @@ class Containers:
                 "PORT": "0", "DATA_DIR": str(self.folder / f"{len(self.running)}"), "RELEASE": release,
                 "API_USERNAME": "relance", "API_PASSWORD": password,
             }
-            self.running[key] = Service(settings)
+            self.running[key] = Process(settings)
         return self.running[key]
 
     def stop(self):

@@ -9,7 +9,9 @@ import urllib.request
 
 import pytest
 from bicep_render import Deployment, parameters
-from relance_service import BINARY, PATIENCE, REPO, SAMPLE, Service, http
+from service import BINARY, PATIENCE, REPO, Process, http
+
+SAMPLE = REPO / "models/samples/aberta-1.jpg"
 
 AZURE = REPO / "infra" / "azure"
 
@@ -151,7 +153,7 @@ def test_the_image_has_what_the_settings_name():
 @pytest.mark.parametrize("name", ("dev", "prod"))
 def test_the_service_starts_and_answers_with_them(name, tmp_path):
     settings = as_azure_gives_them(app_settings(name))
-    service = Service(settings | {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(tmp_path)})
+    service = Process(settings | {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(tmp_path)})
     try:
         ready = json.load(http.open(f"{service.url}/health/ready", timeout=PATIENCE))
         assert ready["status"] == "ready"
@@ -174,4 +176,4 @@ def test_the_service_does_not_start_with_references_that_were_not_resolved(tmp_p
     assert references.keys() == {"API_PASSWORD", "API_KEYS", "APPLICATIONINSIGHTS_CONNECTION_STRING"}
     settings = as_azure_gives_them(settings) | references | {"HOST": "127.0.0.1", "PORT": "0", "DATA_DIR": str(tmp_path)}
     with pytest.raises(AssertionError, match="did not start"):
-        Service(settings)
+        Process(settings)

@@ -12,7 +12,7 @@ import urllib.request
 import app_service
 import pytest
 from app_service import NOTHING, PASSWORD, SERVER, AppService, Containers
-from relance_service import PATIENCE, REPO, http
+from service import PATIENCE, REPO, http
 
 OLDER, OLD, NEW = "20260101000000-aaaaaaa", "20260202000000-bbbbbbb", "20260303000000-ccccccc"
 
@@ -35,7 +35,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def app(tmp_path, containers, certificate):
-    app = AppService(tmp_path, containers, certificate)
+    app = AppProcess(tmp_path, containers, certificate)
     app.certificate = certificate
     app.images = {image(t) for t in (OLDER, OLD, NEW)}
     app.slots = {"production": image(OLD), "staging": image(OLDER)}

