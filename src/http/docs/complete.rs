@@ -26,6 +26,11 @@ pub(super) fn complete(mut api: Value) -> Value {
     if form.is_object() {
         form["oneOf"] = json!([{"required": ["image"]}, {"required": ["file"]}]);
     }
+    // Rows within rows, as deep as the shape; types of that kind cannot be derived.
+    let data = &mut api["components"]["schemas"]["InferenceInput"]["properties"]["data"];
+    if data.is_object() {
+        data["items"] = json!({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "array", "items": {}}]});
+    }
     api
 }
 

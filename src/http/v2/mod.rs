@@ -15,6 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
@@ -210,7 +211,11 @@ pub(super) async fn index(
     let wanted = if body.is_empty() {
         IndexRequest::default()
     } else {
-        serde_json::from_slice(&body).map_err(|error| {
+        // As a map first, for a struct could also be read from an array.
+        let fields = serde_json::from_slice::<Option<Map<_, _>>>(&body);
+        let wanted = fields
+            .and_then(|fields| serde_json::from_value(Value::Object(fields.unwrap_or_default())));
+        wanted.map_err(|error| {
             Fault::invalid(format!(
                 "the body is not a request for the index ({error}); accepted is nothing, or {{\"ready\": true}}"
             ))
