@@ -234,7 +234,7 @@ fn picture_kind(error: &ImageError) -> Kind {
         ImageError::Unrecognised { .. } | ImageError::Unsupported { .. } => {
             Kind::UnsupportedPicture
         }
-        ImageError::TooManyPixels { .. } => Kind::TooManyPixels,
+        ImageError::TooManyPixels { .. } | ImageError::TooLong { .. } => Kind::TooManyPixels,
         ImageError::NoPixels { .. } | ImageError::Truncated { .. } | ImageError::Damaged { .. } => {
             Kind::DamagedPicture
         }

@@ -40,6 +40,18 @@ pub enum ImageError {
         /// The limit.
         max_pixels: u64,
     },
+    /// A side longer than that of any photograph.
+    #[error(
+        "the picture is {width}×{height} pixels; at most {max_side} pixels are accepted on a side"
+    )]
+    TooLong {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The limit.
+        max_side: u32,
+    },
     /// The file ends before the picture does.
     #[error("the {format} picture is truncated: it ends before its pixels do; send the whole file")]
     Truncated {

@@ -25,6 +25,10 @@ use resample::Resampler;
 
 use crate::settings::PictureSettings;
 
+/// Longest side of a picture; what JPEG and GIF can have. Each row has a cost of its own, and a column of 49 million
+/// pixels takes a second.
+const MAX_SIDE: u32 = 65_535;
+
 /// Checks what a picture will cost from its header, before any pixel is decoded.
 fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), ImageError> {
     if width == 0 || height == 0 {
@@ -35,6 +39,13 @@ fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), ImageError
             width,
             height,
             max_pixels,
+        });
+    }
+    if width.max(height) > MAX_SIDE {
+        return Err(ImageError::TooLong {
+            width,
+            height,
+            max_side: MAX_SIDE,
         });
     }
     Ok(())
