@@ -22,6 +22,8 @@ RUN for source in $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml); do \
     && cargo build --release --locked --bin relance
 COPY Cargo.toml build.r[s] ./
 COPY src src
+# The page shows some of them.
+COPY models/samples models/samples
 # Cargo compares times, and a checkout may be older than the empty sources.
 RUN find . -maxdepth 2 -name '*.rs' -exec touch {} + && cargo build --release --locked --bin relance
 
