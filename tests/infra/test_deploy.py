@@ -35,7 +35,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def app(tmp_path, containers, certificate):
-    app = AppProcess(tmp_path, containers, certificate)
+    app = AppService(tmp_path, containers, certificate)
     app.certificate = certificate
     app.images = {image(t) for t in (OLDER, OLD, NEW)}
     app.slots = {"production": image(OLD), "staging": image(OLDER)}
