@@ -33,16 +33,20 @@ impl Account {
             .charge(self.name.as_deref(), self.address, pictures)
     }
 
-    /// Charges for the pictures of a request after its first, which is paid for.
+    /// Charges for the pictures of a request that holds `pictures`, of which the first is paid for.
     ///
     /// # Errors
     /// As [`Account::charge`]. What is told then concerns the whole request.
-    pub fn charge_further(&self, pictures: NonZeroU32) -> Result<Option<Standing>, Exceeded> {
-        self.charge(pictures).map_err(|exceeded| Exceeded {
-            pictures: pictures.saturating_add(1),
+    pub fn charge_further(&self, pictures: usize) -> Result<Option<Standing>, Exceeded> {
+        let further = u32::try_from(pictures.saturating_sub(1)).unwrap_or(u32::MAX);
+        let Some(further) = NonZeroU32::new(further) else {
+            return Ok(None);
+        };
+        self.charge(further).map_err(|exceeded| Exceeded {
+            pictures: further.saturating_add(1),
             retry_after: exceeded
                 .retry_after
-                .filter(|_| pictures < exceeded.standing.limit),
+                .filter(|_| further < exceeded.standing.limit),
             ..exceeded
         })
     }

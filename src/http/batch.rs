@@ -1,7 +1,6 @@
 //! `POST /predict/batch`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -109,12 +108,8 @@ pub(super) async fn predict(
     // Its memory is charged until all is answered.
     let received = body::read(&app.budget, &headers, body, app.batch.bytes, deadline).await?;
     let pictures = form::pictures(received.bytes, boundary, app.batch.pictures).await?;
-    // The first one is paid for.
-    let further = u32::try_from(pictures.len().saturating_sub(1))
-        .ok()
-        .and_then(NonZeroU32::new);
-    let standing = further.map(|further| account.charge_further(further));
-    let standing = standing.transpose().map_err(limits::refusal)?;
+    let standing = account.charge_further(pictures.len());
+    let standing = standing.map_err(limits::refusal)?;
 
     let address = client::address(peer, &headers, app.trusted_proxies);
     let request = |picture: &FormPicture| {
@@ -139,7 +134,7 @@ pub(super) async fn predict(
         .map(|(picture, answer)| item(picture, answer))
         .collect();
     let mut response = Json(items).into_response();
-    if let Some(standing) = standing.flatten() {
+    if let Some(standing) = standing {
         response.extensions_mut().insert(standing);
     }
     Ok(response)
@@ -152,14 +147,9 @@ async fn classify(app: &App, request: Result<Request, Problem>) -> Result<Predic
 
 /// A problem of ours that left no picture answered.
 fn ours(answers: &[Result<Prediction, Problem>]) -> Option<Problem> {
-    let problems: Option<Vec<&Problem>> =
-        answers.iter().map(|answer| answer.as_ref().err()).collect();
-    let problems = problems?;
-    let all = problems.iter().all(|problem| problem.is_ours());
-    problems
-        .first()
-        .filter(|_| all)
-        .map(|problem| (*problem).clone())
+    let is_ours = |answer: &Result<_, Problem>| matches!(answer, Err(problem) if problem.is_ours());
+    let first = answers.first()?.as_ref().err()?;
+    answers.iter().all(is_ours).then(|| first.clone())
 }
 
 fn item(picture: FormPicture, answer: Result<Prediction, Problem>) -> BatchItem {

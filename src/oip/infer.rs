@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -126,12 +125,8 @@ impl Server<'_> {
         let outputs = outputs(model, request.outputs)?;
         let inputs = self.inputs(model, request.inputs)?;
         let of = inputs.len();
-        let further = u32::try_from(of.saturating_sub(1));
-        let further = further.ok().and_then(NonZeroU32::new);
-        if let Some((account, further)) = caller.account.as_ref().zip(further) {
-            account
-                .charge_further(further)
-                .map_err(Error::RateLimited)?;
+        if let Some(account) = &caller.account {
+            account.charge_further(of).map_err(Error::RateLimited)?;
         }
         let requests: Vec<Request> = inputs
             .into_iter()
