@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test test-container lint openvino evaluate fixtures model openapi clean
+.PHONY: help run build test test-container lint fuzz openvino evaluate fixtures model openapi clean
 .PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
@@ -43,6 +43,14 @@ lint: tools rust-tools ## Check formatting, code, licences and dependencies
 	cargo clippy --release --locked $(COSMOS_EMULATOR) -- -D warnings
 	cargo deny --locked check licenses bans sources
 	cargo machete
+
+# For example: make fuzz TARGET=multipart; the targets are the files in fuzz/targets. Needs nightly Rust:
+# rustup toolchain install nightly.
+fuzz: TARGET ?= picture
+fuzz: SECONDS ?= 600
+fuzz: onnxruntime ## Feed a part with mutated input
+	@scripts/install-tools cargo-fuzz
+	scripts/fuzz $(TARGET) $(SECONDS)
 
 # For example: make evaluate MODEL=mine.onnx DATA=my-pictures/test COMPARE=other.onnx
 evaluate: MODEL ?= models/bottle.onnx

@@ -91,6 +91,9 @@ param httpLogs bool = true
 param maxErrorPercent int = 5
 @description('Highest 95th percentile of POST /predict in milliseconds, before somebody is told')
 param maxP95Milliseconds int = 500
+@description('Most seconds that a record may wait for a shared store')
+@minValue(60)
+param maxBacklogSeconds int = 300
 @allowed([300, 600, 900])
 @description('Seconds between requests from outside, for each of five places')
 param webTestSeconds int = 300
@@ -385,6 +388,7 @@ module alerts 'modules/alerts.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     actionGroupId: monitoring.outputs.actionGroupId
     maxP95Milliseconds: maxP95Milliseconds
+    maxBacklogSeconds: maxBacklogSeconds
     maxErrorPercent: maxErrorPercent
     webTestSeconds: webTestSeconds
     httpLogs: httpLogs

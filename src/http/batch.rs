@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
+use super::docs::Refusals;
 use super::form::{self, FormPicture};
 use super::predict::{PredictParams, Prediction};
 use super::problem::{Kind, Problem};
@@ -63,6 +64,7 @@ pub(super) struct BatchForm {
 #[utoipa::path(
     post,
     path = "/predict/batch",
+    operation_id = "predict_batch",
     tag = "predict",
     params(PredictParams),
     request_body(content((BatchForm = "multipart/form-data"))),
@@ -70,21 +72,8 @@ pub(super) struct BatchForm {
         (status = 200, description = "What became of each picture", body = Vec<BatchItem>),
         (status = 400, description = "Malformed body, no picture, too many pictures, bad parameter", body = Problem,
             content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong credentials", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, description = "Too many bytes", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a form", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many pictures in a minute", body = Problem,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait"))),
-        (status = 503, description = "Too busy, or storage not available", body = Problem,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait"))),
-        (status = 504, description = "Not answered in time", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 507, description = "Storage full", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ),
 )]
 pub(super) async fn predict(
@@ -167,7 +156,7 @@ fn boundary(headers: &HeaderMap) -> Result<String, Problem> {
     let text = content_type
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    if !text.to_ascii_lowercase().starts_with("multipart/form-data") {
+    if !form::is_form(text) {
         let detail = format!(
             "the content type {text:?} cannot hold several pictures; send multipart/form-data with each picture in \
              a field `image` or `file`"

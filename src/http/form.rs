@@ -38,6 +38,12 @@ impl FormPicture {
     }
 }
 
+/// Whether a content type is `multipart/form-data`.
+pub(super) fn is_form(content_type: &str) -> bool {
+    let media = content_type.parse::<mime::Mime>();
+    media.is_ok_and(|media| media.essence_str() == mime::MULTIPART_FORM_DATA)
+}
+
 /// The boundary in a content type of `multipart/form-data`.
 pub(super) fn boundary(content_type: &str) -> Result<String, Problem> {
     multer::parse_boundary(content_type).map_err(|_| {

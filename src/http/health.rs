@@ -55,14 +55,14 @@ pub(super) async fn health() -> Json<Health> {
 }
 
 /// Is the process alive (for liveness probes)
-#[utoipa::path(get, path = "/health/live", tag = "health", security(()),
+#[utoipa::path(get, path = "/health/live", operation_id = "health_live", tag = "health", security(()),
     responses((status = 200, description = "It is", body = Health)))]
 pub(super) async fn live() -> Json<Health> {
     health().await
 }
 
 /// Should traffic be sent here (for readiness probes)
-#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+#[utoipa::path(get, path = "/health/ready", operation_id = "health_ready", tag = "health", security(()),
     responses(
         (status = 200, description = "The model is warm", body = Readiness),
         (status = 503, description = "Starting or shutting down", body = Readiness),

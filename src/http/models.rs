@@ -65,6 +65,7 @@ pub(super) struct ModelInput {
 #[utoipa::path(
     get,
     path = "/models",
+    operation_id = "list_models",
     tag = "models",
     responses(
         (status = 200, description = "The models", body = ModelList),

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::auth::Caller;
+use super::docs::Refusals;
 use super::problem::{Kind, Problem};
 use super::query::{Accepts, Params};
 use super::upload::PictureReference;
@@ -141,29 +142,13 @@ pub(super) struct PictureBytes(#[allow(dead_code)] Vec<u8>);
         )),
         (status = 400, description = "Empty or malformed body, missing field, several pictures, bad parameter",
             body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong credentials", body = Problem,
-            content_type = "application/problem+json"),
         (status = 404, description = "No picture is stored under that reference", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, description = "Too many bytes or pixels", body = Problem,
             content_type = "application/problem+json"),
         (status = 415, description = "Not a picture in a supported format", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "A picture that cannot be decoded", body = Problem,
             content_type = "application/problem+json"),
-        (status = 429, description = "More pictures than the client may send in a minute, or too many wrong credentials",
-            body = Problem, content_type = "application/problem+json", headers(
-            ("Retry-After" = u64, description = "Seconds to wait"),
-            ("RateLimit" = String, description = "What is left: `\"minute\";r=0;t=60`"),
-            ("RateLimit-Policy" = String, description = "What is allowed: `\"minute\";q=100;w=60`"))),
-        (status = 503, description = "Too busy, or storage not available", body = Problem,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait"))),
-        (status = 504, description = "Not answered in time", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 507, description = "Storage full", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ),
 )]
 pub(super) async fn predict(

@@ -74,6 +74,7 @@ pub(super) struct RequestList {
 #[utoipa::path(
     get,
     path = "/requests",
+    operation_id = "list_requests",
     tag = "requests",
     params(ListParams),
     responses(
@@ -101,6 +102,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/requests/{request_id}",
+    operation_id = "get_request",
     tag = "requests",
     params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
     responses(
@@ -126,6 +128,7 @@ pub(super) async fn get(
 #[utoipa::path(
     delete,
     path = "/requests/{request_id}",
+    operation_id = "delete_request",
     tag = "requests",
     params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
     responses(
@@ -159,6 +162,7 @@ pub(super) async fn delete(
 #[utoipa::path(
     get,
     path = "/requests/{request_id}/image",
+    operation_id = "get_request_image",
     tag = "requests",
     params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
     responses(

@@ -35,6 +35,12 @@ const POLL: Duration = Duration::from_millis(200);
 /// How long what a store rejected is left alone.
 const ASIDE: Duration = Duration::from_secs(600);
 
+/// What waits longer is told to the log.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How often it is told.
+const TELL: Duration = Duration::from_secs(60);
+
 /// Rejected records it keeps in mind; more are tried again and again.
 const MAX_ASIDE: usize = 10_000;
 
@@ -45,6 +51,8 @@ pub struct Shipper {
     /// What a store will not take, and since when.
     aside: HashMap<Uuid, Instant>,
     leftovers: Leftovers,
+    /// When the log was last told that much waits.
+    told: Option<Instant>,
 }
 
 /// How a batch went.
@@ -66,13 +74,14 @@ impl Shipper {
             backoff: Backoff::default(),
             aside: HashMap::new(),
             leftovers: Leftovers::default(),
+            told: None,
         }
     }
 
     /// Runs until nothing waits after `stop`, or until it is dropped.
     pub async fn run(mut self, stop: CancellationToken) {
         if self.storage.journal.spool() == Spool::None {
-            Self::report_age(&[]);
+            self.report_age(&[]);
             return;
         }
         loop {
@@ -97,7 +106,7 @@ impl Shipper {
             tracing::debug!("what waits cannot be read: {error}");
             self.backoff.next(None)
         })?;
-        Self::report_age(&batch);
+        self.report_age(&batch);
         if batch.is_empty() {
             self.backoff.reset();
             self.leftovers.sweep(&storage).await;
@@ -248,12 +257,22 @@ impl Shipper {
         self.storage.journal.shipped(done).await
     }
 
-    fn report_age(batch: &[Record]) {
+    fn report_age(&mut self, batch: &[Record]) {
         let now = Timestamp::now();
-        let age = batch.first().map_or(0.0, |oldest| {
-            now.duration_since(oldest.timestamp).as_secs_f64()
+        let age = batch.first().map_or(Duration::ZERO, |oldest| {
+            let age = now.duration_since(oldest.timestamp);
+            Duration::try_from(age).unwrap_or_default()
         });
-        metrics::gauge!(BACKLOG_AGE_SECONDS).set(age.max(0.0));
+        metrics::gauge!(BACKLOG_AGE_SECONDS).set(age.as_secs_f64());
+        if age >= LONG && self.told.is_none_or(|told| told.elapsed() >= TELL) {
+            self.told = Some(Instant::now());
+            let records = self.storage.waiting();
+            tracing::warn!(
+                backlog_age_seconds = age.as_secs(),
+                records,
+                "records wait for the shared stores"
+            );
+        }
     }
 }
 

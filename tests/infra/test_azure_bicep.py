@@ -273,7 +273,7 @@ def test_somebody_is_told(name):
     assert [r["emailAddress"] for r in group["properties"]["emailReceivers"]] == ["ops@example.org"]
     alerts = bodies(deployment, "Microsoft.Insights/metricAlerts") + bodies(deployment, "Microsoft.Insights/scheduledQueryRules")
     assert {a["name"].removeprefix(f"relance-{name}-") for a in alerts} == {
-        "5xx", "health", "cpu", "unavailable", "error-rate", "latency", "store-away",
+        "5xx", "health", "cpu", "unavailable", "error-rate", "latency", "store-away", "backlog",
     }
     assert all("monitoring.actionGroup.id" in json.dumps(a["properties"]["actions"]) for a in alerts)
     assert all(a["properties"]["enabled"] for a in alerts)

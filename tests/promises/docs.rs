@@ -348,6 +348,23 @@ fn the_routes_are_those_of_the_program() {
     none("there are no such routes", &unknown);
 }
 
+// Generators of clients make functions of them.
+#[test]
+fn operations_have_names_of_their_own() {
+    let description = relance::http::openapi();
+    let paths = description["paths"].as_object().unwrap();
+    let operations = paths
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values());
+    let mut names: Vec<&str> = operations
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "{names:?}");
+}
+
 #[test]
 fn the_problems_are_those_of_the_program() {
     let source = fs::read_to_string(repo().join("src/http/problem.rs")).unwrap();

@@ -12,6 +12,7 @@ mod docs;
 mod durability;
 mod faults;
 mod flight;
+mod fuzz_seeds;
 mod headers;
 mod hostile;
 mod hostile_pictures;

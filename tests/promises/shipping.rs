@@ -267,6 +267,44 @@ async fn the_end_waits_for_the_stores_but_not_for_ever() {
     assert_eq!((stores.blobs().await, listed(&app).await), (31, 31));
 }
 
+#[tokio::test]
+async fn the_log_tells_once_a_minute_that_records_wait() {
+    let nowhere = Proxy::before("127.0.0.1:9", Mode::Refuse);
+    let url = postgres::url(nowhere.address, "relance", "");
+    let app = Setup::new()
+        .set("DATABASE_URL", &url)
+        .set("LOG_FORMAT", "json")
+        .start()
+        .await;
+    post(&app, 3).await;
+    let told = || {
+        let log = app.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("records wait for the shared stores"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    tokio::time::sleep(Duration::from_secs(58)).await;
+    assert_eq!(told(), [""; 0]);
+    // A failed attempt may be followed by a pause.
+    let mut lines = Vec::new();
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lines = told();
+        if !lines.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(line["records"], 3, "{line}");
+    // Alerts in Azure read the number behind this name.
+    assert!(
+        line["backlog_age_seconds"].as_u64().unwrap() >= 60,
+        "{line}"
+    );
+}
+
 #[test]
 fn records_go_to_one_store() {
     let both = Setup::new()

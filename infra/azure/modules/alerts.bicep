@@ -21,6 +21,8 @@ param actionGroupId string
 param maxP95Milliseconds int
 @description('Highest part of requests answered with 5xx, in percent')
 param maxErrorPercent int
+@description('Most seconds that a record may wait for a shared store')
+param maxBacklogSeconds int
 @allowed([300, 600, 900])
 @description('Seconds between requests from outside, for each of the five places')
 param webTestSeconds int
@@ -56,6 +58,15 @@ var storeAway = '''
 AppServiceConsoleLogs
 | where ResultDescription has "is not there" or ResultDescription has "will not be taken"
 | project TimeGenerated, ResultDescription
+'''
+
+// It writes another, once a minute, while the oldest record waits for longer than a minute.
+var oldestWaits = '''
+AppServiceConsoleLogs
+| where ResultDescription has "records wait for the shared stores"
+| extend seconds = toint(extract("backlog_age_seconds[^0-9]+([0-9]+)", 1, ResultDescription))
+| where isnotnull(seconds)
+| project TimeGenerated, seconds
 '''
 
 resource errors 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = if (httpLogs) {
@@ -159,6 +170,46 @@ resource store 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    autoMitigate: true
+    // A new workspace may not know the tables yet.
+    skipQueryValidation: true
+    actions: {
+      actionGroups: [
+        actionGroupId
+      ]
+    }
+  }
+}
+
+resource backlog 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: '${name}-backlog'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: '${name}: the oldest record has waited for more than ${maxBacklogSeconds} s'
+    severity: 2
+    enabled: true
+    scopes: [
+      workspaceId
+    ]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT5M'
+    criteria: {
+      allOf: [
+        {
+          query: oldestWaits
+          metricMeasureColumn: 'seconds'
+          timeAggregation: 'Maximum'
+          operator: 'GreaterThan'
+          threshold: maxBacklogSeconds
           failingPeriods: {
             numberOfEvaluationPeriods: 1
             minFailingPeriodsToAlert: 1

@@ -57,15 +57,25 @@ fn complete_operation(operation: &mut Value) {
             "file": {"contentType": PICTURES},
         });
     }
+    // The Open Inference Protocol has errors of its own form.
+    let own_form = operation["tags"] == json!(["inference"]);
+    let open = operation["security"] == json!([{}]);
+    let (media, schema) = match own_form {
+        true => ("application/json", "#/components/schemas/ErrorAnswer"),
+        false => (PROBLEM, "#/components/schemas/Problem"),
+    };
+    let error = |description| json!({"description": description, "content": {media: {"schema": {"$ref": schema}}}});
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
-    responses.entry("500").or_insert_with(|| {
-        json!({
-            "description": "A fault of ours; the log says what",
-            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        })
-    });
+    responses
+        .entry("500")
+        .or_insert_with(|| error("A fault of ours; the log says what"));
+    if own_form && !open {
+        responses
+            .entry("401")
+            .or_insert_with(|| error("No or wrong credentials"));
+    }
     for (status, response) in responses {
         complete_response(status, response, has_body);
     }

@@ -1,6 +1,7 @@
 //! OpenAPI description of the whole API.
 
 mod complete;
+mod refusals;
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
@@ -9,6 +10,8 @@ use axum::response::Response;
 use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
+
+pub(super) use refusals::{InferenceRefusals, Refusals};
 
 #[derive(OpenApi)]
 #[openapi(

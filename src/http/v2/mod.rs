@@ -19,13 +19,14 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
+use super::docs::InferenceRefusals;
 use super::{App, body, client};
 use crate::access::Account;
 use crate::oip::{self, ModelConfig, ModelIndex, ModelMetadata, ServerMetadata};
 
-pub(super) use fault::plain_errors;
+pub(super) use fault::{ErrorAnswer, plain_errors};
 
-use fault::{ErrorAnswer, Fault};
+use fault::Fault;
 use message::{InferenceAnswer, InferenceRequest};
 
 /// Bytes of a request for the index.
@@ -90,20 +91,25 @@ fn not_ready() -> Fault {
 
 /// The server and the extensions of the protocol that it knows
 #[utoipa::path(get, path = "/v2", tag = "inference",
+    operation_id = "inference_server",
     responses((status = 200, description = "The server", body = ServerMetadata)))]
 pub(super) async fn server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {
     Json(app.inference().metadata())
 }
 
 /// Is the process alive
-#[utoipa::path(get, path = "/v2/health/live", tag = "inference", security(()),
+#[utoipa::path(get, path = "/v2/health/live", tag = "inference",
+    operation_id = "inference_live",
+    security(()),
     responses((status = 200, description = "It is", body = Live)))]
 pub(super) async fn live() -> Json<Live> {
     Json(Live { live: true })
 }
 
 /// Should traffic be sent here
-#[utoipa::path(get, path = "/v2/health/ready", tag = "inference", security(()),
+#[utoipa::path(get, path = "/v2/health/ready", tag = "inference",
+    operation_id = "inference_ready",
+    security(()),
     responses((status = 200, description = "It should", body = Ready),
         (status = 503, description = "Starting or shutting down", body = ErrorAnswer)))]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Ready>, Fault> {
@@ -115,6 +121,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Ready>, Fa
 
 /// The tensors of a model
 #[utoipa::path(get, path = "/v2/models/{model}", tag = "inference",
+    operation_id = "inference_model",
     params(("model" = String, Path, description = "Name, as `GET /models` tells it")),
     responses((status = 200, description = "The model", body = ModelMetadata),
         (status = 404, description = "No such model", body = ErrorAnswer)))]
@@ -128,6 +135,7 @@ pub(super) async fn model(
 
 /// The tensors of a version of a model
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "inference",
+    operation_id = "inference_version",
     params(("model" = String, Path, description = "Name"), ("version" = String, Path, description = "Version")),
     responses((status = 200, description = "The model", body = ModelMetadata),
         (status = 404, description = "No such model or version", body = ErrorAnswer)))]
@@ -140,6 +148,7 @@ pub(super) async fn model_version(
 
 /// Should traffic for a model be sent here
 #[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "inference",
+    operation_id = "inference_model_ready",
     params(("model" = String, Path, description = "Name")),
     responses((status = 200, description = "It should", body = ModelReady),
         (status = 404, description = "No such model", body = ErrorAnswer),
@@ -159,6 +168,7 @@ pub(super) async fn model_ready(
 
 /// Should traffic for a version of a model be sent here
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", tag = "inference",
+    operation_id = "inference_version_ready",
     params(("model" = String, Path, description = "Name"), ("version" = String, Path, description = "Version")),
     responses((status = 200, description = "It should", body = ModelReady),
         (status = 404, description = "No such model or version", body = ErrorAnswer),
@@ -172,6 +182,7 @@ pub(super) async fn version_ready(
 
 /// The configuration of a model, as Triton's clients ask for it
 #[utoipa::path(get, path = "/v2/models/{model}/config", tag = "inference",
+    operation_id = "inference_model_config",
     params(("model" = String, Path, description = "Name")),
     responses((status = 200, description = "The configuration", body = ModelConfig),
         (status = 404, description = "No such model", body = ErrorAnswer)))]
@@ -185,6 +196,7 @@ pub(super) async fn config(
 
 /// The configuration of a version of a model
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/config", tag = "inference",
+    operation_id = "inference_version_config",
     params(("model" = String, Path, description = "Name"), ("version" = String, Path, description = "Version")),
     responses((status = 200, description = "The configuration", body = ModelConfig),
         (status = 404, description = "No such model or version", body = ErrorAnswer)))]
@@ -197,6 +209,7 @@ pub(super) async fn version_config(
 
 /// List the models
 #[utoipa::path(post, path = "/v2/repository/index", tag = "inference",
+    operation_id = "inference_index",
     request_body(content = Option<IndexRequest>),
     responses((status = 200, description = "The models", body = Vec<ModelIndex>),
         (status = 400, description = "Not a request for the index", body = ErrorAnswer)))]
@@ -229,17 +242,11 @@ pub(super) async fn index(
 /// Tensors are in the JSON or in binary form behind it (`Inference-Header-Content-Length`). Each picture has a record
 /// of its own, as if it had come to `POST /predict`.
 #[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "inference",
+    operation_id = "infer",
     params(("model" = String, Path, description = "Name")),
     request_body = InferenceRequest,
     responses((status = 200, description = "The outputs", body = InferenceAnswer),
-        (status = 400, description = "Not a request that fits the model", body = ErrorAnswer),
-        (status = 404, description = "No such model", body = ErrorAnswer),
-        (status = 413, description = "Too many bytes or pixels", body = ErrorAnswer),
-        (status = 415, description = "Not a picture in a supported format", body = ErrorAnswer),
-        (status = 422, description = "A picture that cannot be decoded", body = ErrorAnswer),
-        (status = 429, description = "More pictures than the client may send in a minute", body = ErrorAnswer),
-        (status = 503, description = "Too busy, or storage not available", body = ErrorAnswer),
-        (status = 504, description = "Not answered in time", body = ErrorAnswer)))]
+        InferenceRefusals))]
 pub(super) async fn infer(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -270,13 +277,11 @@ pub(super) async fn infer(
 
 /// Classify pictures or tensors with a version of a model
 #[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "inference",
+    operation_id = "infer_version",
     params(("model" = String, Path, description = "Name"), ("version" = String, Path, description = "Version")),
     request_body = InferenceRequest,
     responses((status = 200, description = "The outputs", body = InferenceAnswer),
-        (status = 400, description = "Not a request that fits the model", body = ErrorAnswer),
-        (status = 404, description = "No such model or version", body = ErrorAnswer),
-        (status = 429, description = "More pictures than the client may send in a minute", body = ErrorAnswer),
-        (status = 503, description = "Too busy, or storage not available", body = ErrorAnswer)))]
+        InferenceRefusals))]
 pub(super) async fn version_infer(
     app: State<Arc<App>>,
     peer: ConnectInfo<SocketAddr>,
