@@ -2,22 +2,31 @@
 
 import json
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
-from browsing import KEY, PASSWORD, REPO, USER, Instance, Page
+from browsing import KEY, REPO, USER, Instance, Page, digest
 
 SAMPLES = sorted((REPO / "models/samples").glob("*.jpg"))
 OPEN, CLOSED = (next(s for s in SAMPLES if s.name.startswith(label)) for label in ("aberta", "fechada"))
 
 
+# Swagger UI does not write others in UTF-8.
+PASSWORD = "an ASCII password"
+
+
+@pytest.fixture(scope="module")
+def locked(new_instance: Callable[..., Instance]) -> Instance:
+    return new_instance(API_USERNAME=USER, API_PASSWORD=PASSWORD, API_KEYS=f"test:{digest()}")
+
+
 class Operation:
     """One route, opened to be tried."""
 
-    def __init__(self, page: Page, service: Instance, identifier: str):
+    def __init__(self, page: Page, identifier: str):
         self.page, self.at = page, f"#operations-{identifier}"
-        page.driver.get("about:blank")
-        page.driver.get(f"{service.url}/docs/#/{identifier.replace('-', '/', 1)}")
+        page.click(f"{self.at} .opblock-summary-control")
         page.click(f"{self.at} .try-out__btn")
 
     def send_as(self, content_type: str) -> None:
@@ -34,39 +43,40 @@ class Operation:
         return status, json.loads(self.page.one(f"{row} .highlight-code code").text)
 
 
-def authorise(page: Page, service: Instance, scheme: str) -> None:
+def open_docs(page: Page, service: Instance) -> None:
     page.driver.get("about:blank")
     page.driver.get(f"{service.url}/docs/")
+
+
+def authorise(page: Page, scheme: str) -> None:
     page.click(".btn.authorize")
-    fields = {"basic": {"username": USER, "password": PASSWORD}, "apiKey": {"api_key_value": KEY}}[scheme]
-    for identifier, text in fields.items():
-        page.one(f".auth-container #{'auth-' if scheme == 'basic' else ''}{identifier}").send_keys(text)
-    field = page.one(f".auth-container #{'auth-username' if scheme == 'basic' else 'api_key_value'}")
+    fields = {"basic": {"auth-basic-username": USER, "auth-basic-password": PASSWORD}, "apiKey": {"api_key_value": KEY}}
+    for identifier, text in fields[scheme].items():
+        field = page.one(f"#{identifier}")
+        field.send_keys(text)
     form = field.find_element("xpath", "ancestor::form")
     form.find_element("css selector", "button.authorize").click()
     page.wait(lambda: form.find_elements("xpath", './/button[text()="Logout"]'))
-    page.click(".auth-btn-wrapper .btn-done, .btn.modal-btn.auth.btn-done")
+    page.click(".auth-container .btn-done")
+    # Chromium misses an attribute of that form.
+    remarks = page.complaints()
+    assert all("autocomplete" in remark for remark in remarks), remarks
 
 
 def test_it_lists_the_api_and_tries_it_out(service: Instance, page: Page):
-    page.driver.get(f"{service.url}/docs/")
+    open_docs(page, service)
     for path in service.json("openapi.json")["paths"]:
         page.one(f'.opblock-summary-path[data-path="{path}"]')
-    health = Operation(page, service, "health-health")
+    health = Operation(page, "health-health")
     assert health.answer() == (200, {"status": "ok"})
     page.screenshot("swagger-ui")
 
 
 @pytest.mark.parametrize("scheme", ["basic", "apiKey"])
-def test_samples_are_classified_by_both_forms_with_credentials(guarded: Instance, page: Page, scheme: str):
-    authorise(page, guarded, scheme)
-    # The credentials are the window's, which stays.
-    page.run("window.location.hash = '#/predict/predict'")
-    predict = Operation.__new__(Operation)
-    predict.page, predict.at = page, "#operations-predict-predict"
-    page.click(f"{predict.at} .opblock-summary-control")
-    page.click(f"{predict.at} .try-out__btn")
-
+def test_samples_are_classified_by_both_forms_with_credentials(locked: Instance, page: Page, scheme: str):
+    open_docs(page, locked)
+    authorise(page, scheme)
+    predict = Operation(page, "predict-predict")
     predict.send_as("multipart/form-data")
     predict.choose(OPEN)
     status, answer = predict.answer()
@@ -77,12 +87,3 @@ def test_samples_are_classified_by_both_forms_with_credentials(guarded: Instance
     predict.choose(CLOSED)
     status, answer = predict.answer()
     assert (status, answer["prediction"]) == (200, "fechada")
-
-
-def test_without_credentials_the_problem_is_shown(guarded: Instance, page: Page):
-    page.provoked.add(401)
-    predict = Operation(page, guarded, "predict-predict")
-    predict.send_as("application/octet-stream")
-    predict.choose(OPEN)
-    status, answer = predict.answer()
-    assert (status, answer["status"]) == (401, 401)
