@@ -121,13 +121,16 @@ impl House {
     /// # Panics
     /// If the answer says that something went wrong here, or isn't JSON.
     pub fn post(&self, request: Request) {
-        let (status, body) = self.answer(&self.http, request);
-        assert!(
-            !status.is_server_error(),
-            "{status}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        serde_json::from_slice::<serde_json::Value>(&body).expect("JSON");
+        let (status, headers, body) = self.answer(&self.http, request);
+        let text = String::from_utf8_lossy(&body);
+        assert!(!status.is_server_error(), "{status}: {text}");
+        // Binary tensors come behind the JSON.
+        let length = headers.get("inference-header-content-length");
+        let length = length.map_or(body.len(), |value| {
+            let length = value.to_str().expect("a number");
+            length.parse().expect("a number")
+        });
+        serde_json::from_slice::<serde_json::Value>(&body[..length]).expect("JSON");
     }
 
     /// Makes a call of gRPC.
