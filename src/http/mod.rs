@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 mod batch;
 pub(crate) mod body;
+mod caching;
 mod client;
 mod cors;
 mod docs;
@@ -10,6 +11,7 @@ mod form;
 mod health;
 mod language;
 pub(crate) mod limits;
+mod live;
 mod meters;
 mod metrics;
 mod models;
@@ -21,6 +23,7 @@ mod query;
 mod requests;
 mod router;
 mod server;
+mod thumbnail;
 mod upload;
 mod v2;
 
@@ -60,6 +63,7 @@ pub struct App {
     served_by: HeaderValue,
     release: Option<String>,
     meters: Meters,
+    live: live::Hub,
     metrics: PrometheusHandle,
     metrics_apart: bool,
     cors: Option<Origins>,
@@ -103,6 +107,7 @@ impl App {
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
             release: settings.listen.release.clone(),
             meters,
+            live: live::Hub::default(),
             metrics,
         })
     }

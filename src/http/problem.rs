@@ -146,7 +146,9 @@ impl Kind {
                 | Self::LoginThrottled
                 | Self::NotFound
                 | Self::Internal
+                | Self::Busy
                 | Self::StorageUnavailable
+                | Self::Deadline
         )
     }
 }

@@ -178,15 +178,7 @@ pub(super) async fn image(
 ) -> Result<Response, Problem> {
     let record = find(&app, request_id).await?;
     let picture = app.service.picture(&record).await?;
-    let picture = picture.ok_or_else(|| {
-        Problem::new(
-            Kind::NotFound,
-            format!(
-                "the picture of request {} is no longer stored",
-                record.request_id
-            ),
-        )
-    })?;
+    let picture = picture.ok_or_else(|| no_picture(&record))?;
     let reference = record.image_ref.as_deref().unwrap_or_default();
     let extension = reference.rsplit('.').next().unwrap_or_default();
     let media_type =
@@ -225,9 +217,17 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-async fn find(app: &App, RequestId(id): RequestId) -> Result<Record, Problem> {
+pub(super) async fn find(app: &App, RequestId(id): RequestId) -> Result<Record, Problem> {
     let record = app.service.find(id).await?;
     record.ok_or_else(|| missing(id))
+}
+
+pub(super) fn no_picture(record: &Record) -> Problem {
+    let id = record.request_id;
+    Problem::new(
+        Kind::NotFound,
+        format!("the picture of request {id} is no longer stored"),
+    )
 }
 
 fn missing(id: Uuid) -> Problem {

@@ -11,6 +11,7 @@ mod predictions;
 mod queue;
 mod refusal;
 mod results;
+mod thumbnails;
 mod worker;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::cache::Cache;
@@ -38,6 +40,7 @@ use flight::Flights;
 use predictions::Predictions;
 use queue::Queue;
 use results::{Outcome, Subject};
+use thumbnails::Thumbnails;
 use worker::Workers;
 
 /// How the pipeline behaves.
@@ -114,6 +117,7 @@ pub struct Service {
     workers: Workers,
     storage: Arc<Storage>,
     predictions: Predictions,
+    thumbnails: Thumbnails,
 }
 
 /// How much there is to do.
@@ -150,8 +154,9 @@ impl Service {
         };
         let workers = Workers::start(classifiers, &context)?;
         Ok(Self {
-            config,
             predictions: Predictions::of(&model),
+            thumbnails: Thumbnails::new(config.picture),
+            config,
             model,
             cache,
             flights,
@@ -279,6 +284,15 @@ impl Service {
         Ok(self.storage.picture(record).await?)
     }
 
+    /// A small JPEG of the picture of a record, its longer side 160 pixels at most; `None` if the picture is no longer
+    /// there. At most one is made at a time.
+    ///
+    /// # Errors
+    /// [`Refusal::Picture`] if what is stored cannot be read, [`Refusal::Busy`], [`Refusal::Storage`].
+    pub async fn thumbnail(&self, record: &Record) -> Result<Option<Bytes>, Refusal> {
+        self.thumbnails.get(&self.storage, record).await
+    }
+
     /// A picture that was sent before, by its reference or URL, if it is kept and has at most `max` bytes.
     ///
     /// # Errors
@@ -304,6 +318,8 @@ impl Service {
         };
         if let Some(picture) = deleted.picture {
             self.cache.forget(&self.key(&picture));
+            self.thumbnails
+                .forget(&hex::encode(Sha256::digest(&picture)));
         }
         Ok(true)
     }

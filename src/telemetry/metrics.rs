@@ -33,6 +33,7 @@ metrics! {
     HTTP_SECONDS = histogram "relance_http_request_seconds", "Time to answer a request, by route";
     HTTP_IN_FLIGHT = gauge "relance_http_requests_in_flight",
         "Requests being handled, without those for health and metrics";
+    LIVE_LISTENERS = gauge "relance_live_listeners", "Clients that listen to GET /live";
     CONNECTIONS = gauge "relance_connections", "Open connections, of any port but that of the metrics";
     CONNECTIONS_REFUSED = counter "relance_connections_refused_total",
         "Connections refused because MAX_CONNECTIONS were open";

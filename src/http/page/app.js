@@ -70,6 +70,12 @@ async function showMetrics(event) {
   location.assign(URL.createObjectURL(new Blob([metrics], { type: "text/plain; charset=utf-8" })));
 }
 
+// On a port of their own they are not for this page.
+async function offerMetrics() {
+  const about = await (await fetch("page/about.json")).json();
+  byId("metrics").hidden = !about.metrics;
+}
+
 i18n.start(byId("language"));
 i18n.onLanguage(() => {
   setTitle(current);
@@ -78,6 +84,7 @@ i18n.onLanguage(() => {
 signIn.start();
 classify.start();
 requests.start();
+offerMetrics().catch(() => {});
 byId("metrics").addEventListener("click", showMetrics);
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();

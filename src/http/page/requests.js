@@ -11,7 +11,6 @@ import { source } from "./result.js";
 import { showSmall } from "./thumbnails.js";
 
 const PAGE = 24;
-const SIDE = 96;
 
 const list = byId("requests-list");
 
@@ -22,6 +21,8 @@ let trail = [null];
 /** @type {{ requests: object[], next_cursor: string | null } | null} */
 let page = null;
 let loading = new AbortController();
+/** Ends the fetching of small pictures for rows that are no longer there. */
+let showing = new AbortController();
 let exporting = null;
 
 const address = () => {
@@ -56,8 +57,10 @@ function showPage() {
   const rows = new Map(shown.map((record) => [record.request_id, row(record)]));
   list.replaceChildren(...rows.values());
   const formats = new Map(shown.map((record) => [record.request_id, record.image_format.toUpperCase()]));
-  showSmall(rows.keys(), SIDE, loading.signal, (id, canvas) => {
-    frame(rows.get(id).querySelector(".thumbnail"), canvas, formats.get(id));
+  showing.abort();
+  showing = new AbortController();
+  showSmall(rows, showing.signal, (id, image) => {
+    frame(rows.get(id).querySelector(".thumbnail"), image, formats.get(id));
   });
 
   const hidden = page.requests.length - shown.length;
@@ -169,6 +172,7 @@ async function offerClasses() {
 
 export function close() {
   loading.abort();
+  showing.abort();
   detail.close();
 }
 
