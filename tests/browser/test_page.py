@@ -79,7 +79,7 @@ def test_signing_in(way: str, guarded: Instance, page: Page):
     page.choose(PICTURE)
     page.cards(1)
     page.click("nav a[href='#/requests']")
-    page.one(".rows canvas")
+    page.one(".rows .thumbnail img")
     record = guarded_record(page)
     assert record["client"] == ("test" if way == "key" else USER)
 
@@ -173,7 +173,7 @@ def test_every_text_has_a_translation():
     # Words of the service.
     titles = set(re.findall(r'"[a-z-]+", "([^"]+)";', (REPO / "src/http/problem.rs").read_text()))
     assert used <= set(known)
-    assert set(known) - used <= titles | {"ready", "starting", "draining"}
+    assert set(known) - used <= titles | {"ready", "starting", "draining", "unknown"}
 
 
 def test_everything_can_be_done_by_keyboard(service: Instance, page: Page):
@@ -229,7 +229,7 @@ def fill(page: Page, view: str, tmp_path: Path) -> None:
         page.choose(FIXTURES / "pictures/jpeg-exif-6.jpg", FIXTURES / "pictures/tiff-rgb.tif", text)
         page.cards(3)
     elif view == "requests":
-        page.one(".rows canvas")
+        page.one(".rows .thumbnail img")
     elif view == "live":
         page.wait(lambda: page.one("#live-state").get_attribute("data-kind") == "watching")
         page.one("#chart-rate canvas")

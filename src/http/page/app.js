@@ -1,16 +1,17 @@
-/** Starts the page and moves between its views: #/classify, #/requests, #/live. */
+/** Starts the page and moves between its views: #/classify, #/requests, #/review, #/live. */
 
 import { call, getJson, session, signedIn } from "./api.js";
 import * as classify from "./classify.js";
 import { byId } from "./dom.js";
 import * as i18n from "./i18n.js";
 import * as requests from "./requests.js";
+import * as review from "./review.js";
 import * as signIn from "./sign-in.js";
 
-const NAMES = { classify: "Classify", requests: "Requests", live: "Live" };
+const NAMES = { classify: "Classify", requests: "Requests", review: "Review", live: "Live" };
 
 // The charts are fetched when they are first looked at.
-const views = { classify, requests, live: { open: (...route) => live("open", ...route), close: () => live("close") } };
+const views = { classify, requests, review, live: { open: (...route) => live("open", ...route), close: () => live("close") } };
 const live = async (action, ...route) => (await import("./live.js"))[action](...route);
 
 /** @type {string | undefined} */
@@ -84,6 +85,7 @@ i18n.onLanguage(() => {
 signIn.start();
 classify.start();
 requests.start();
+review.start();
 offerMetrics().catch(() => {});
 byId("metrics").addEventListener("click", showMetrics);
 byId("skip").addEventListener("click", (event) => {

@@ -95,7 +95,7 @@ function showTiles(now, grown, recent) {
   const failed = t("{count} failed", { count: count(failures - grown.refused) });
   tile("tile-refused", count(failures), unbroken(refused, failed));
   const inFlight = t("{count} in flight", { count: count(now.in_flight) });
-  tile("tile-queue", count(queue.length), unbroken(inFlight, t("workers: {count}", { count: count(now.workers) })));
+  tile("tile-queue", count(queue.length), inFlight);
   const megabytes = (bytes) => write("megabytes", bytes / 1e6);
   const waiting = unbroken(age, megabytes(backlog.bytes));
   tile("tile-backlog", count(backlog.records), backlog.records > 0 ? waiting : t("nothing waits for a shared store"));

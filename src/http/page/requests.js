@@ -7,7 +7,7 @@ import { collect, fileName, MOST } from "./export.js";
 import * as filters from "./filters.js";
 import { onLanguage, t, write } from "./i18n.js";
 import { patiently } from "./patience.js";
-import { source } from "./result.js";
+import { judgement, source } from "./result.js";
 import { showSmall } from "./thumbnails.js";
 
 const PAGE = 24;
@@ -43,6 +43,14 @@ function row(record) {
   });
   item.querySelector(".bar").style.setProperty("--share", record.confidence);
   item.querySelector("time").dateTime = record.timestamp;
+  const judged = judgement(record);
+  const mark = item.querySelector(".review");
+  mark.hidden = !judged;
+  if (judged) {
+    mark.textContent = judged.text;
+    mark.title = t("Reviewed");
+    mark.dataset.right = String(judged.right ?? "unsure");
+  }
   return item;
 }
 

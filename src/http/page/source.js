@@ -20,7 +20,7 @@ const dataOf = (event) =>
     .join("\n");
 
 /** Reads the stream until it ends; `onEvents` gets the data of the events that came together. */
-async function read(body, onEvents) {
+export async function read(body, onEvents) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
