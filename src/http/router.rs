@@ -16,8 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
-    App, auth, batch, cors, docs, health, limits, metrics, models, observe, page, predict,
-    requests, v2,
+    App, auth, batch, cors, dataset, docs, health, limits, metrics, models, observe, page, predict,
+    requests, reviews, v2,
 };
 
 /// Routes that classify: they need credentials where any are set, and each client may use them so often.
@@ -35,6 +35,10 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::list))
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
+        .routes(routes!(reviews::put))
+        .routes(routes!(reviews::next))
+        .routes(routes!(reviews::summary))
+        .routes(routes!(dataset::get))
         .routes(routes!(models::list))
         .routes(routes!(v2::server))
         .routes(routes!(v2::model))
