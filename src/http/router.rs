@@ -16,8 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
-    App, auth, batch, cors, docs, health, limits, live, metrics, models, observe, page, predict,
-    requests, thumbnail, v2,
+    App, auth, batch, cors, dataset, docs, health, limits, live, metrics, models, observe, page,
+    predict, requests, reviews, thumbnail, v2,
 };
 
 /// Routes that classify: they need credentials where any are set, and each client may use them so often.
@@ -36,6 +36,10 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
         .routes(routes!(thumbnail::thumbnail))
+        .routes(routes!(reviews::put))
+        .routes(routes!(reviews::next))
+        .routes(routes!(reviews::summary))
+        .routes(routes!(dataset::get))
         .routes(routes!(models::list))
         .routes(routes!(live::live))
         .routes(routes!(v2::server))

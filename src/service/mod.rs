@@ -4,6 +4,8 @@
 //! record on disk → answer. It knows nothing of HTTP.
 
 mod classifier;
+mod dataset;
+mod desk;
 mod entry;
 mod flight;
 mod lifecycle;
@@ -11,6 +13,8 @@ mod predictions;
 mod queue;
 mod refusal;
 mod results;
+mod review;
+mod summary;
 mod thumbnails;
 mod worker;
 
@@ -33,13 +37,18 @@ use crate::storage::{Picture, Storage};
 use crate::telemetry::note;
 
 pub use classifier::{Classifier, Timings};
+pub use dataset::Wanted;
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
+pub use review::{Judgement, Reviewed, Reviewer};
+pub use summary::Summary;
 
+use dataset::Exports;
 use flight::Flights;
 use predictions::Predictions;
 use queue::Queue;
 use results::{Outcome, Subject};
+use review::Reviews;
 use thumbnails::Thumbnails;
 use worker::Workers;
 
@@ -118,6 +127,8 @@ pub struct Service {
     storage: Arc<Storage>,
     predictions: Predictions,
     thumbnails: Thumbnails,
+    reviews: Reviews,
+    exports: Exports,
 }
 
 /// How much there is to do.
@@ -163,6 +174,8 @@ impl Service {
             queue,
             workers,
             storage,
+            reviews: Reviews::default(),
+            exports: Exports::default(),
         })
     }
 
@@ -265,7 +278,11 @@ impl Service {
     /// # Errors
     /// [`Refusal::Storage`].
     pub async fn find(&self, request_id: Uuid) -> Result<Option<Record>, Refusal> {
-        Ok(self.storage.find(request_id).await?)
+        let found = self.storage.find(request_id).await?;
+        if let Some(record) = &found {
+            self.reviews.show(record);
+        }
+        Ok(found)
     }
 
     /// Records that pass a filter, newest first.
@@ -316,6 +333,7 @@ impl Service {
         let Some(deleted) = self.storage.delete(request_id).await? else {
             return Ok(false);
         };
+        self.reviews.forget(request_id);
         if let Some(picture) = deleted.picture {
             self.cache.forget(&self.key(&picture));
             self.thumbnails

@@ -70,6 +70,8 @@ pub fn record(n: u64) -> Record {
         client: Some("ana".into()),
         instance: "here".into(),
         status: 200,
+        review: None,
+        review_history: None,
     }
 }
 
