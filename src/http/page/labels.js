@@ -44,11 +44,6 @@ export function offer(names, current) {
   mark();
 }
 
-/** Lets labels be given or not. */
-export function enable(may) {
-  for (const control of document.querySelectorAll("#review-panel button, #review-panel input")) control.disabled = !may;
-}
-
 /** What a key means: a label, or one of the actions. */
 function meaning(key, actions) {
   if (key === "u") return () => actions.label(UNSURE);

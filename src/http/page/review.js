@@ -92,7 +92,6 @@ async function show(load) {
   const { signal } = (loading = new AbortController());
   busy = true;
   byId("review-body").setAttribute("aria-busy", "true");
-  labels.enable(false);
   try {
     const loaded = await patiently(() => load(signal), { signal });
     if (signal.aborted) return;
@@ -114,8 +113,8 @@ async function show(load) {
   if (signal.aborted) return;
   busy = false;
   byId("review-body").removeAttribute("aria-busy");
-  labels.enable(true);
-  byId("review-back").disabled = back >= trail.length;
+  // A button that is disabled would lose the focus.
+  byId("review-back").ariaDisabled = String(back >= trail.length);
   showTexts();
 }
 
@@ -144,7 +143,6 @@ function goOn(skipped) {
 async function label(name) {
   if (busy || !record) return;
   busy = true;
-  labels.enable(false);
   const { request_id: id } = record;
   try {
     const answer = await patiently(() =>
@@ -157,8 +155,6 @@ async function label(name) {
     last = { record, review: await answer.json() };
   } catch (error) {
     busy = false;
-    labels.enable(true);
-    byId("review-back").disabled = back >= trail.length;
     return message(error.message, true);
   }
   // Labelled anew, it is still one.
