@@ -162,6 +162,13 @@ def test_when_nothing_is_left(new_instance: Callable[..., Instance], page: Page)
     assert shown(page) == answer["request_id"]
     press(page, "1")
     page.wait(lambda: page.one("#review-message").text == "Nothing is left to review.")
+    # The last one can still be labelled anew.
+    page.click("#review-return")
+    assert shown(page) == answer["request_id"]
+    press(page, "u")
+    page.wait(lambda: page.one("#review-message").text == "Nothing is left to review.")
+    assert review(service, answer["request_id"])["label"] == "unsure"
+    assert page.one("#review-progress").text.startswith("1 labelled ")
 
 
 def test_the_figures_are_those_of_the_api(fresh: Instance, page: Page):

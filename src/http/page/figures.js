@@ -5,8 +5,8 @@ import { drawCalibration } from "./calibration.js";
 import { byId, element, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
 
-/** Milliseconds that reviews are waited for, so that not each asks for all anew. */
-const SOON = 1500;
+/** Milliseconds that further reviews are waited for, so that not each of many asks for all anew. */
+const SOON = 300;
 
 /** @type {object | null} */
 let summary = null;

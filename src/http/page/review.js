@@ -64,7 +64,8 @@ function showTexts() {
 function message(text, error = false) {
   byId("review-message").textContent = text;
   byId("review-message").classList.toggle("error", error);
-  byId("review-again").hidden = !text;
+  byId("review-choices").hidden = !text;
+  byId("review-return").hidden = back >= trail.length;
 }
 
 async function showPicture({ request_id: id, image_format: format }, signal) {
@@ -216,6 +217,7 @@ export function start() {
     listens: () => !byId("review").hidden && !document.querySelector("dialog[open]"),
   });
   byId("review-again").addEventListener("click", () => goOn());
+  byId("review-return").addEventListener("click", goBack);
   byId("review-dataset").addEventListener("click", (event) => {
     event.preventDefault();
     saveDataset();
