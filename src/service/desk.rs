@@ -57,11 +57,11 @@ pub(super) struct Occupied {
 
 impl Desk {
     /// The request that `reviewer` has.
-    pub(super) fn current(&self, reviewer: &str) -> Option<(Uuid, Queue)> {
-        let mut reviewers = self.reviewers();
-        let known = reviewers.get_mut(reviewer)?;
+    pub(super) fn current(&self, reviewer: &str) -> Option<Uuid> {
+        let reviewers = self.reviewers();
+        let known = reviewers.get(reviewer)?;
         let lease = known.current.filter(Lease::holds)?;
-        Some((lease.request_id, lease.queue))
+        Some(lease.request_id)
     }
 
     /// Takes a request from `reviewer`, who gets it again after all others.
@@ -161,7 +161,7 @@ mod tests {
         assert!(desk.hand_out("ana", id(1), Queue::Random));
         assert!(!desk.hand_out("rui", id(1), Queue::Doubtful));
         assert!(desk.hand_out("rui", id(2), Queue::Doubtful));
-        assert_eq!(desk.current("ana"), Some((id(1), Queue::Random)));
+        assert_eq!(desk.current("ana"), Some(id(1)));
         assert_eq!(desk.occupied("ana").taken, [id(2)]);
         assert_eq!(desk.selection("ana", id(1)), Selection::Random);
         assert_eq!(desk.selection("rui", id(1)), Selection::Chosen);

@@ -140,8 +140,8 @@ impl Service {
         let desk = &self.reviews.desk;
         if let Some(skipped) = skip {
             desk.skip(reviewer, skipped);
-        } else if let Some((current, queue)) = desk.current(reviewer)
-            && let Some(record) = self.hand_out_again(reviewer, current, queue).await?
+        } else if let Some(current) = desk.current(reviewer)
+            && let Some(record) = self.hand_out_again(reviewer, current).await?
         {
             return Ok(Some(record));
         }
@@ -158,7 +158,7 @@ impl Service {
         }
         // Nothing else is left, so those that were put aside come again.
         for id in occupied.skipped.into_iter().filter(|id| Some(*id) != skip) {
-            let record = self.hand_out_again(reviewer, id, Queue::of(id)).await?;
+            let record = self.hand_out_again(reviewer, id).await?;
             if record.is_some() {
                 return Ok(record);
             }
@@ -197,12 +197,14 @@ impl Service {
         &self,
         reviewer: &str,
         request_id: Uuid,
-        queue: Queue,
     ) -> Result<Option<Record>, Refusal> {
         let record = self.storage.find(request_id).await?;
         let record = record.filter(|record| record.review.is_none());
-        let desk = &self.reviews.desk;
-        Ok(record.filter(|_| desk.hand_out(reviewer, request_id, queue)))
+        let free = |record: &Record| {
+            let queue = Queue::of(record);
+            queue.is_some_and(|queue| self.reviews.desk.hand_out(reviewer, request_id, queue))
+        };
+        Ok(record.filter(free))
     }
 
     async fn find_for_review(&self, request_id: Uuid) -> Result<Option<Record>, Refusal> {

@@ -156,8 +156,10 @@ impl Shipper {
             }
         }
         let shipped = !done.is_empty();
-        let noted = storage.journal.reviews_shipped(done).await;
-        noted.map_err(|error| disk(&error))?;
+        if shipped {
+            let noted = storage.journal.reviews_shipped(done).await;
+            noted.map_err(|error| disk(&error))?;
+        }
         failed.map(|()| shipped)
     }
 }

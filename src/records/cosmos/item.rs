@@ -28,7 +28,7 @@ pub fn of(record: &Record, retention_days: u32) -> Result<Value, Failure> {
     let item = Item {
         id: record.request_id,
         ttl: ttl(record, retention_days),
-        queue: (record.review.is_none()).then(|| Queue::of(record.request_id)),
+        queue: Queue::of(record).filter(|_| record.review.is_none()),
         record,
     };
     json(&item)

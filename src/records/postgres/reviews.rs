@@ -12,12 +12,12 @@ const REVIEW: &str = include_str!("review.sql");
 
 const DOUBTFUL: &str = "
 SELECT * FROM relance_requests
-WHERE reviews IS NULL AND right(request_id::text, 1) NOT IN ('0', '5', 'a')
+WHERE reviews IS NULL AND NOT cached AND get_byte(uuid_send(request_id), 15) >= 48
 ORDER BY confidence, request_id LIMIT $1";
 
 const RANDOM: &str = "
 SELECT * FROM relance_requests
-WHERE reviews IS NULL AND right(request_id::text, 1) IN ('0', '5', 'a')
+WHERE reviews IS NULL AND get_byte(uuid_send(request_id), 15) < 48
 ORDER BY request_id DESC LIMIT $1";
 
 const TALLIES: &str = "

@@ -152,12 +152,12 @@ impl Reader {
     pub fn unreviewed(&self, queue: Queue, limit: usize) -> io::Result<Vec<Record>> {
         let rest = match queue {
             Queue::Doubtful => {
-                "INDEXED BY requests_doubtful WHERE reviews IS NULL
-                 AND substr(hex(request_id), 32) NOT IN ('0', '5', 'A') ORDER BY confidence, request_id"
+                "INDEXED BY requests_doubtful WHERE NOT cached AND reviews IS NULL
+                 AND substr(request_id, 16) >= x'30' ORDER BY confidence, request_id"
             }
             Queue::Random => {
-                "INDEXED BY requests_random WHERE reviews IS NULL
-                 AND substr(hex(request_id), 32) IN ('0', '5', 'A') ORDER BY request_id DESC"
+                "INDEXED BY requests_random WHERE substr(request_id, 16) < x'30'
+                 AND reviews IS NULL ORDER BY request_id DESC"
             }
         };
         let sql = format!("SELECT * FROM requests {rest} LIMIT {limit}");

@@ -16,9 +16,9 @@ const INSERT: &str = "INSERT INTO requests (request_id, timestamp, image_name, p
 // What is asked for review in turn. Where records only pass through, nobody asks, and each would cost its insertion.
 const QUEUES: &str = "
 CREATE INDEX IF NOT EXISTS requests_doubtful ON requests (confidence)
-    WHERE reviews IS NULL AND substr(hex(request_id), 32) NOT IN ('0', '5', 'A');
+    WHERE NOT cached AND reviews IS NULL AND substr(request_id, 16) >= x'30';
 CREATE INDEX IF NOT EXISTS requests_random ON requests (request_id)
-    WHERE reviews IS NULL AND substr(hex(request_id), 32) IN ('0', '5', 'A');
+    WHERE substr(request_id, 16) < x'30' AND reviews IS NULL;
 ";
 const NO_QUEUES: &str = "
 DROP INDEX IF EXISTS requests_doubtful;
