@@ -175,6 +175,8 @@ fn record() -> Record {
         client: None,
         instance: "bench".into(),
         status: 200,
+        review: None,
+        review_history: None,
     }
 }
 

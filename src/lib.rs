@@ -1,12 +1,13 @@
 //! relance serves YOLO image classifiers: bytes of a picture in, its class out.
 //!
 //! Data flows one way: `http` and `grpc` (transport; `oip` is the protocol that they share) → `service` (the pipeline) → `storage` (what is kept where) and the parts
-//! (`image`, `model`, `cache`; `journal`, `records`, `uploads`), which know nothing of each other.
+//! (`image`, `model`, `cache`; `journal`, `records`, `uploads`; `dataset`), which know nothing of each other.
 
 pub mod access;
 pub mod azure;
 pub mod cache;
 pub mod classification;
+pub mod dataset;
 pub mod grpc;
 pub mod http;
 pub mod image;

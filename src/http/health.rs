@@ -70,22 +70,31 @@ pub(super) async fn live() -> Json<Health> {
 pub(super) async fn ready(
     extract::State(app): extract::State<Arc<App>>,
 ) -> (StatusCode, Json<Readiness>) {
-    let (code, status) = match app.lifecycle.stage() {
-        Stage::Ready => (StatusCode::OK, "ready"),
-        Stage::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        Stage::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    let code = match app.lifecycle.stage() {
+        Stage::Ready => StatusCode::OK,
+        Stage::Starting | Stage::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let model = app.service.model();
-    let readiness = Readiness {
-        status,
-        instance: app.served_by.to_str().unwrap_or_default().to_owned(),
-        version: env!("CARGO_PKG_VERSION"),
-        release: app.release.clone(),
-        model: format!("{}@{}", model.name, model.version),
-        storage: app.service.storage().fault().unwrap_or_else(|| "ok".into()),
-        dependencies: app.service.dependencies().map(told).collect(),
-    };
-    (code, Json(readiness))
+    (code, Json(Readiness::of(&app)))
+}
+
+impl Readiness {
+    /// As it is now.
+    pub(super) fn of(app: &App) -> Self {
+        let model = app.service.model();
+        Self {
+            status: match app.lifecycle.stage() {
+                Stage::Ready => "ready",
+                Stage::Starting => "starting",
+                Stage::Draining => "draining",
+            },
+            instance: app.served_by.to_str().unwrap_or_default().to_owned(),
+            version: env!("CARGO_PKG_VERSION"),
+            release: app.release.clone(),
+            model: format!("{}@{}", model.name, model.version),
+            storage: app.service.storage().fault().unwrap_or_else(|| "ok".into()),
+            dependencies: app.service.dependencies().map(told).collect(),
+        }
+    }
 }
 
 fn told(store: &Presence) -> (&'static str, String) {

@@ -63,6 +63,8 @@ pub(super) fn portuguese(slug: &str) -> Option<&'static str> {
         "several-pictures" => "Várias imagens em uma requisição",
         "malformed-multipart" => "Corpo multipart malformado",
         "unreadable-body" => "Corpo ilegível",
+        "bad-review" => "Revisão malformada",
+        "unknown-label" => "Rótulo desconhecido",
         "bad-reference" => "Referência malformada",
         "unknown-reference" => "Não há imagem com essa referência",
         "unauthorised" => "Credenciais necessárias",

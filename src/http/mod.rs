@@ -3,13 +3,17 @@
 pub(crate) mod auth;
 mod batch;
 pub(crate) mod body;
+mod caching;
 mod client;
 mod cors;
+mod dataset;
 mod docs;
+mod filter;
 mod form;
 mod health;
 mod language;
 pub(crate) mod limits;
+mod live;
 mod meters;
 mod metrics;
 mod models;
@@ -19,8 +23,10 @@ mod predict;
 pub(crate) mod problem;
 mod query;
 mod requests;
+mod reviews;
 mod router;
 mod server;
+mod thumbnail;
 mod upload;
 mod v2;
 
@@ -60,6 +66,7 @@ pub struct App {
     served_by: HeaderValue,
     release: Option<String>,
     meters: Meters,
+    live: live::Hub,
     metrics: PrometheusHandle,
     metrics_apart: bool,
     cors: Option<Origins>,
@@ -103,6 +110,7 @@ impl App {
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
             release: settings.listen.release.clone(),
             meters,
+            live: live::Hub::default(),
             metrics,
         })
     }

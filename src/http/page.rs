@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
+use super::caching::has_copy;
 use super::problem::{Kind, Problem};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
@@ -42,23 +43,29 @@ const ASSETS: &[Asset] = &[
     asset!(STYLE, "live.css"),
     asset!(STYLE, "parts.css"),
     asset!(STYLE, "requests.css"),
+    asset!(STYLE, "review.css"),
     asset!(STYLE, "style.css"),
     asset!(SCRIPT, "api.js"),
     asset!(SCRIPT, "app.js"),
+    asset!(SCRIPT, "calibration.js"),
     asset!(SCRIPT, "charts.js"),
     asset!(SCRIPT, "classify.js"),
     asset!(SCRIPT, "detail.js"),
     asset!(SCRIPT, "dom.js"),
+    asset!(SCRIPT, "download.js"),
     asset!(SCRIPT, "export.js"),
+    asset!(SCRIPT, "figures.js"),
     asset!(SCRIPT, "filters.js"),
     asset!(SCRIPT, "history.js"),
     asset!(SCRIPT, "i18n.js"),
+    asset!(SCRIPT, "labels.js"),
     asset!(SCRIPT, "live.js"),
     asset!(SCRIPT, "patience.js"),
     asset!(SCRIPT, "portuguese.js"),
-    asset!(SCRIPT, "prometheus.js"),
+    asset!(SCRIPT, "quantile.js"),
     asset!(SCRIPT, "requests.js"),
     asset!(SCRIPT, "result.js"),
+    asset!(SCRIPT, "review.js"),
     asset!(SCRIPT, "sign-in.js"),
     asset!(SCRIPT, "source.js"),
     asset!(SCRIPT, "thumbnails.js"),
@@ -120,10 +127,26 @@ static FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
         .collect()
 });
 
-pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// What the page has to know of the settings.
+fn about(metrics_apart: bool) -> Response {
+    let content = if metrics_apart {
+        r#"{"metrics":false}"#
+    } else {
+        r#"{"metrics":true}"#
+    };
+    let headers = [
+        (header::CONTENT_TYPE, JSON),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, content).into_response()
+}
+
+/// The page; its link to the metrics is there unless they are on a port of their own.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(metrics_apart: bool) -> Router<S> {
     // One route for all files, lest each has metrics of its own.
     Router::new()
         .route("/", get(file))
+        .route("/page/about.json", get(async move || about(metrics_apart)))
         .route("/page/{*file}", get(file))
 }
 
@@ -149,13 +172,4 @@ async fn file(uri: Uri, headers: HeaderMap) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     (caching, about, file.content).into_response()
-}
-
-fn has_copy(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH);
-    known.is_some_and(|known| {
-        let known = known.as_bytes();
-        // A proxy that compresses makes the tag a weak one.
-        known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
-    })
 }

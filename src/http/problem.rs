@@ -81,6 +81,8 @@ kinds! {
     BadBody = BAD_REQUEST, "unreadable-body", "Unreadable body";
     /// JSON that names no stored picture.
     BadReference = BAD_REQUEST, "bad-reference", "Malformed reference";
+    /// JSON that is no review.
+    BadReview = BAD_REQUEST, "bad-review", "Malformed review";
     /// There is no such picture.
     UnknownReference = NOT_FOUND, "unknown-reference", "No such stored picture";
     /// No or wrong credentials.
@@ -95,12 +97,14 @@ kinds! {
     TooLarge = PAYLOAD_TOO_LARGE, "too-large", "Upload too large";
     /// Too many pixels.
     TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "Picture has too many pixels";
-    /// A body of a type that cannot hold a picture.
+    /// A body of a type that cannot hold what is wanted.
     UnsupportedType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
     /// Content that is no picture in a known format.
     UnsupportedPicture = UNSUPPORTED_MEDIA_TYPE, "unsupported-picture", "Not a supported picture";
     /// A picture that cannot be decoded.
     DamagedPicture = UNPROCESSABLE_ENTITY, "damaged-picture", "Picture cannot be decoded";
+    /// A label that is no class of the model that answered.
+    UnknownLabel = UNPROCESSABLE_ENTITY, "unknown-label", "Unknown label";
     /// Our fault.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal error";
     /// The client has used up what it may do in a minute.
@@ -146,7 +150,9 @@ impl Kind {
                 | Self::LoginThrottled
                 | Self::NotFound
                 | Self::Internal
+                | Self::Busy
                 | Self::StorageUnavailable
+                | Self::Deadline
         )
     }
 }
@@ -205,7 +211,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Picture(error) => Self::new(picture_kind(&error), detail),
             Refusal::NotFinite => Self::new(Kind::BadParameter, detail),
-            Refusal::Busy { retry_after } => {
+            Refusal::Busy { retry_after } | Refusal::Exports { retry_after } => {
                 Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
             }
             Refusal::Deadline => Self::new(Kind::Deadline, detail),
@@ -214,7 +220,7 @@ impl From<Refusal> for Problem {
                 Self::new(Kind::SpoolFull, detail).retry_after(30)
             }
             Refusal::Storage(StorageError::TooLarge { .. }) => Self::new(Kind::TooLarge, detail),
-            Refusal::Storage(StorageError::Unavailable(_)) => {
+            Refusal::Storage(StorageError::Unavailable(_) | StorageError::Unusable(_)) => {
                 Self::new(Kind::StorageUnavailable, detail).retry_after(5)
             }
             Refusal::Internal(cause) => {

@@ -9,57 +9,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
+use super::filter::ListParams;
 use super::problem::{Kind, Problem};
-use super::query::{Accepts, Params};
+use super::query::Params;
 use crate::image::Format;
-use crate::records::{Filter, Record};
+use crate::records::Record;
 use crate::service::Refusal;
-
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 500;
-
-const LIMIT: &str = "a whole number from 1 to 500";
-const CONFIDENCE: &str = "a number from 0 to 1";
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListParams {
-    /// Only requests answered with this class
-    prediction: Option<String>,
-    /// Only answers at least this confident
-    #[param(minimum = 0, maximum = 1)]
-    min_confidence: Option<f64>,
-    /// Only answers at most this confident
-    #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f64>,
-    /// Only requests from this time on (RFC 3339)
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Only requests before this time (RFC 3339)
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
-    /// At most so many requests
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
-    /// `next_cursor` of the page before
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    cursor: Option<String>,
-}
-
-impl Accepts for ListParams {
-    const ACCEPTED: &[(&str, &str)] = &[
-        ("limit", LIMIT),
-        ("min_confidence", CONFIDENCE),
-        ("max_confidence", CONFIDENCE),
-    ];
-}
 
 /// Answered requests, newest first.
 #[derive(Serialize, ToSchema)]
@@ -90,7 +50,10 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<RequestList>, Problem> {
-    let page = app.service.list(params.filter()?).await?;
+    let mut page = app.service.list(params.filter()?).await?;
+    for record in &mut page.records {
+        record.review_history = None;
+    }
     let next_cursor = page.next.map(|id| URL_SAFE_NO_PAD.encode(id.as_bytes()));
     Ok(Json(RequestList {
         requests: page.records,
@@ -119,12 +82,18 @@ pub(super) async fn get(
     State(app): State<Arc<App>>,
     request_id: RequestId,
 ) -> Result<Json<Record>, Problem> {
-    find(&app, request_id).await.map(Json)
+    find(&app, request_id).await.map(whole)
+}
+
+/// A record as it is told alone: with the history of its reviews, if there is none an empty one.
+pub(super) fn whole(mut record: Record) -> Json<Record> {
+    record.review_history.get_or_insert_default();
+    Json(record)
 }
 
 /// Remove a request
 ///
-/// Its record goes, and its picture too if no other request has it.
+/// Its record goes with its reviews, and its picture too if no other request has it.
 #[utoipa::path(
     delete,
     path = "/requests/{request_id}",
@@ -182,15 +151,7 @@ pub(super) async fn image(
 ) -> Result<Response, Problem> {
     let record = find(&app, request_id).await?;
     let picture = app.service.picture(&record).await?;
-    let picture = picture.ok_or_else(|| {
-        Problem::new(
-            Kind::NotFound,
-            format!(
-                "the picture of request {} is no longer stored",
-                record.request_id
-            ),
-        )
-    })?;
+    let picture = picture.ok_or_else(|| no_picture(&record))?;
     let reference = record.image_ref.as_deref().unwrap_or_default();
     let extension = reference.rsplit('.').next().unwrap_or_default();
     let media_type =
@@ -211,7 +172,7 @@ pub(super) async fn image(
 }
 
 /// The identifier in the path.
-pub(super) struct RequestId(Uuid);
+pub(super) struct RequestId(pub Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     type Rejection = Problem;
@@ -229,61 +190,21 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-async fn find(app: &App, RequestId(id): RequestId) -> Result<Record, Problem> {
+pub(super) async fn find(app: &App, RequestId(id): RequestId) -> Result<Record, Problem> {
     let record = app.service.find(id).await?;
     record.ok_or_else(|| missing(id))
 }
 
-fn missing(id: Uuid) -> Problem {
+pub(super) fn no_picture(record: &Record) -> Problem {
+    let id = record.request_id;
+    Problem::new(
+        Kind::NotFound,
+        format!("the picture of request {id} is no longer stored"),
+    )
+}
+
+pub(super) fn missing(id: Uuid) -> Problem {
     Problem::new(Kind::NotFound, format!("there is no request {id}"))
-}
-
-impl ListParams {
-    fn filter(self) -> Result<Filter, Problem> {
-        let bad = |detail: String| Problem::new(Kind::BadParameter, detail);
-        for (name, value) in [
-            ("min_confidence", self.min_confidence),
-            ("max_confidence", self.max_confidence),
-        ] {
-            if let Some(value) = value.filter(|v| !(0.0..=1.0).contains(v)) {
-                return Err(bad(format!("{name} is {value}; accepted is {CONFIDENCE}")));
-            }
-        }
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(bad(format!("limit is {limit}; accepted is {LIMIT}")));
-        }
-        let before = self.cursor.map(|cursor| {
-            let bytes = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).ok();
-            let id = bytes.and_then(|bytes| Uuid::from_slice(&bytes).ok());
-            id.ok_or_else(|| {
-                bad(format!(
-                    "cursor is {cursor:?}; accepted is the next_cursor of an earlier answer"
-                ))
-            })
-        });
-        Ok(Filter {
-            prediction: self.prediction,
-            min_confidence: self.min_confidence.map(|value| value as f32),
-            max_confidence: self.max_confidence.map(|value| value as f32),
-            from: time("from", self.from)?,
-            to: time("to", self.to)?,
-            before: before.transpose()?,
-            limit,
-        })
-    }
-}
-
-fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
-    let parse = |text: String| {
-        text.parse::<Timestamp>().map_err(|_| {
-            let detail = format!(
-                "{name} is {text:?}; accepted is an RFC 3339 time, such as 2026-01-31T12:00:00Z"
-            );
-            Problem::new(Kind::BadParameter, detail)
-        })
-    };
-    text.map(parse).transpose()
 }
 
 // RFC 6266: an ASCII name for old clients and the real one, percent-encoded.

@@ -16,8 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
-    App, auth, batch, cors, docs, health, limits, metrics, models, observe, page, predict,
-    requests, v2,
+    App, auth, batch, cors, dataset, docs, health, limits, live, metrics, models, observe, page,
+    predict, requests, reviews, thumbnail, v2,
 };
 
 /// Routes that classify: they need credentials where any are set, and each client may use them so often.
@@ -35,7 +35,13 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::list))
         .routes(routes!(requests::get, requests::delete))
         .routes(routes!(requests::image))
+        .routes(routes!(thumbnail::thumbnail))
+        .routes(routes!(reviews::put))
+        .routes(routes!(reviews::next))
+        .routes(routes!(reviews::summary))
+        .routes(routes!(dataset::get))
         .routes(routes!(models::list))
+        .routes(routes!(live::live))
         .routes(routes!(v2::server))
         .routes(routes!(v2::model))
         .routes(routes!(v2::model_version))
@@ -80,7 +86,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn(docs::protect));
     // A request goes through the layers from the last to the first.
     let all = api
-        .merge(page::router())
+        .merge(page::router(app.metrics_apart))
         .merge(docs)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -13,12 +13,14 @@ mod jpeg;
 mod orientation;
 mod resample;
 mod tensor;
+mod thumbnail;
 
 use std::time::{Duration, Instant};
 
 pub use error::ImageError;
 pub use format::Format;
 pub use geometry::InputSize;
+pub use thumbnail::thumbnail;
 
 use decode::Decoded;
 use resample::Resampler;

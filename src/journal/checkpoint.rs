@@ -122,6 +122,8 @@ mod tests {
             client: None,
             instance: "here".into(),
             status: 200,
+            review: None,
+            review_history: None,
         }
     }
 

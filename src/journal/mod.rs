@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::records::{self, Record, Spool};
+use crate::records::{self, Record, Review, Spool};
 use crate::telemetry::metrics::{JOURNAL_COMMIT_SECONDS, JOURNAL_GROUP_RECORDS};
 
 /// Records waiting for the writer; more wait at the sender.
@@ -36,6 +36,24 @@ enum Change {
     Shipped(Vec<Uuid>),
     /// These shall be known no more.
     Forget(Vec<Uuid>),
+    /// A request was reviewed.
+    Review(Uuid, Box<Review>),
+    /// These reviews have reached the shared store.
+    ReviewsShipped(Vec<Uuid>),
+}
+
+/// How many wait for a shared store.
+#[derive(Default)]
+struct Waiting {
+    records: AtomicU64,
+    reviews: AtomicU64,
+}
+
+/// How a group changes what waits.
+#[derive(Default)]
+struct Balance {
+    records: i64,
+    reviews: i64,
 }
 
 type Failure = (io::ErrorKind, String);
@@ -46,7 +64,7 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
     checkpointer: Checkpointer,
     fault: Arc<Mutex<Option<String>>>,
-    waiting: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
     spool: Spool,
 }
 
@@ -62,7 +80,7 @@ impl Journal {
         let fault = Arc::new(Mutex::new(None));
         let log = Arc::new(Log::default());
         let checkpointer = Checkpointer::start(path.clone(), Arc::clone(&log))?;
-        let waiting = Arc::new(AtomicU64::new(0));
+        let waiting = Arc::new(Waiting::default());
         let mut writer = Writer {
             path,
             fsync,
@@ -94,7 +112,12 @@ impl Journal {
 
     /// How many do.
     pub fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.records.load(Ordering::Relaxed)
+    }
+
+    /// How many reviews wait for a shared store.
+    pub fn waiting_reviews(&self) -> u64 {
+        self.waiting.reviews.load(Ordering::Relaxed)
     }
 
     /// Returns once `record` is committed.
@@ -119,6 +142,23 @@ impl Journal {
     /// As [`append`](Self::append).
     pub async fn forget(&self, request_ids: Vec<Uuid>) -> io::Result<()> {
         self.change(Change::Forget(request_ids)).await
+    }
+
+    /// Returns once a review is committed. If its record is to be here and is not, nothing is kept.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub async fn review(&self, request_id: Uuid, review: Review) -> io::Result<()> {
+        self.change(Change::Review(request_id, Box::new(review)))
+            .await
+    }
+
+    /// Takes note that these reviews need to wait no longer.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub async fn reviews_shipped(&self, review_ids: Vec<Uuid>) -> io::Result<()> {
+        self.change(Change::ReviewsShipped(review_ids)).await
     }
 
     async fn change(&self, change: Change) -> io::Result<()> {
@@ -156,11 +196,54 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Change {
+    fn apply(
+        &self,
+        connection: &Connection,
+        spool: Spool,
+        balance: &mut Balance,
+    ) -> rusqlite::Result<()> {
+        match self {
+            Self::Append(record) => {
+                records::insert(connection, spool, record)?;
+                balance.records += 1;
+            }
+            Self::Shipped(ids) => {
+                balance.records -= records::shipped(connection, spool, ids)? as i64
+            }
+            Self::Forget(ids) => {
+                balance.records -= records::forget(connection, spool, ids)? as i64;
+                balance.reviews -= records::forget_reviews(connection, ids)? as i64;
+            }
+            Self::Review(request_id, review) => {
+                balance.reviews += records::review(connection, spool, *request_id, review)? as i64;
+            }
+            Self::ReviewsShipped(ids) => {
+                balance.reviews -= records::reviews_shipped(connection, ids)? as i64;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    // Only the writer's thread calls it.
+    fn change(&self, balance: &Balance) {
+        for (waiting, change) in [
+            (&self.records, balance.records),
+            (&self.reviews, balance.reviews),
+        ] {
+            let now = waiting.load(Ordering::Relaxed);
+            waiting.store(now.saturating_add_signed(change), Ordering::Relaxed);
+        }
+    }
+}
+
 struct Writer {
     path: PathBuf,
     fsync: bool,
     spool: Spool,
-    waiting: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
     log: Arc<Log>,
     connection: Option<Connection>,
     fault: Arc<Mutex<Option<String>>>,
@@ -196,21 +279,14 @@ impl Writer {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let spool = self.spool;
-        let write = |connection: &mut Connection| -> rusqlite::Result<(u64, u64)> {
-            let (mut more, mut fewer) = (0, 0);
+        let write = |connection: &mut Connection| -> rusqlite::Result<Balance> {
+            let mut balance = Balance::default();
             let transaction = connection.transaction()?;
             for entry in group {
-                match &entry.change {
-                    Change::Append(record) => {
-                        records::insert(&transaction, spool, record)?;
-                        more += 1;
-                    }
-                    Change::Shipped(ids) => fewer += records::shipped(&transaction, spool, ids)?,
-                    Change::Forget(ids) => fewer += records::forget(&transaction, spool, ids)?,
-                }
+                entry.change.apply(&transaction, spool, &mut balance)?;
             }
             transaction.commit()?;
-            Ok((more, fewer))
+            Ok(balance)
         };
         let start = std::time::Instant::now();
         let outcome = write(connection).map_err(|error| records::io_error(&error));
@@ -222,12 +298,9 @@ impl Writer {
             let _ = records::restart_log(connection);
         }
         match outcome {
-            Ok((more, fewer)) => {
+            Ok(balance) => {
                 if spool != Spool::None {
-                    // Only this thread writes it.
-                    let waiting = self.waiting.load(Ordering::Relaxed) + more;
-                    self.waiting
-                        .store(waiting.saturating_sub(fewer), Ordering::Relaxed);
+                    self.waiting.change(&balance);
                 }
                 Ok(())
             }
@@ -242,13 +315,13 @@ impl Writer {
     fn connect(&mut self) -> io::Result<()> {
         let connection = records::open_writer(&self.path, self.fsync)?;
         let count = || {
-            if self.spool == Spool::Outbox {
-                records::fill_outbox(&connection)?;
-            }
-            records::count_waiting(&connection, self.spool)
+            records::prepare(&connection, self.spool)?;
+            let waiting = records::count_waiting(&connection, self.spool)?;
+            Ok((waiting, records::count_waiting_reviews(&connection)?))
         };
-        let waiting = count().map_err(|error| records::io_error(&error))?;
-        self.waiting.store(waiting, Ordering::Relaxed);
+        let (records, reviews) = count().map_err(|error| records::io_error(&error))?;
+        self.waiting.records.store(records, Ordering::Relaxed);
+        self.waiting.reviews.store(reviews, Ordering::Relaxed);
         self.connection = Some(connection);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod bounds;
 pub mod cosmos;
 mod postgres;
 mod remote;
+mod review;
 mod sqlite;
 
 use jiff::Timestamp;
@@ -14,9 +15,11 @@ use uuid::Uuid;
 pub use cosmos::Cosmos;
 pub use postgres::{Postgres, PostgresError};
 pub use remote::Remote;
+pub use review::{KEPT, Queue, Review, Selection, Tally, UNSURE, merge};
 pub use sqlite::{
-    Reader, Spool, checkpoint, count_waiting, fill_outbox, forget, insert, io_error,
-    open_checkpointer, open_writer, restart_log, shipped,
+    Reader, Spool, checkpoint, count_waiting, count_waiting_reviews, forget, forget_reviews,
+    insert, io_error, open_checkpointer, open_writer, prepare, restart_log, review,
+    reviews_shipped, shipped,
 };
 
 /// One answered request.
@@ -65,6 +68,14 @@ pub struct Record {
     /// HTTP status of the answer.
     #[schema(example = 200)]
     pub status: u16,
+    /// The latest review; null if nobody has reviewed it.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub review: Option<Review>,
+    /// All reviews that are kept, oldest first, the latest 20; only where a single request is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub review_history: Option<Vec<Review>>,
 }
 
 /// A class and its probability.
@@ -105,6 +116,13 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Only before this time.
     pub to: Option<Timestamp>,
+    /// Only those that have been reviewed, or only those that have not.
+    pub reviewed: Option<bool>,
+    /// Only those whose latest review says this.
+    pub label: Option<String>,
+    /// Only those whose latest review is sure and says another class than the model, or only those where it says the
+    /// same.
+    pub disagrees: Option<bool>,
     /// Only records older than this one.
     pub before: Option<Uuid>,
     /// At most so many.

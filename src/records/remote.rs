@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Cosmos, Filter, Page, Postgres, Record};
+use super::{Cosmos, Filter, ModelName, Page, Postgres, Queue, Record, Review, Tally};
 use crate::remote::{Failure, Presence};
 
 /// A shared record store.
@@ -15,7 +15,7 @@ pub enum Remote {
 }
 
 impl Remote {
-    /// Adds or replaces records; one outcome for each, in order.
+    /// Adds or replaces records; one outcome for each, in order. Reviews that are there stay.
     pub async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
         match self {
             Self::Cosmos(store) => store.upsert(records).await,
@@ -42,6 +42,39 @@ impl Remote {
         match self {
             Self::Cosmos(store) => store.list(filter).await,
             Self::Postgres(store) => store.list(filter).await,
+        }
+    }
+
+    /// Adds reviews to a record; whether there is such a record. Adding one again changes nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
+        match self {
+            Self::Cosmos(store) => store.review(request_id, reviews).await,
+            Self::Postgres(store) => store.review(request_id, reviews).await,
+        }
+    }
+
+    /// The first `limit` records of a queue.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure> {
+        match self {
+            Self::Cosmos(store) => store.unreviewed(queue, limit).await,
+            Self::Postgres(store) => store.unreviewed(queue, limit).await,
+        }
+    }
+
+    /// Reviewed requests, counted: all, or those that one model answered.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tallies(&self, model: Option<&ModelName>) -> Result<Vec<Tally>, Failure> {
+        match self {
+            Self::Cosmos(store) => store.tallies(model).await,
+            Self::Postgres(store) => store.tallies(model).await,
         }
     }
 

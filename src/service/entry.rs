@@ -68,6 +68,8 @@ pub(super) fn record(
         client: request.client.clone(),
         instance: config.instance.clone(),
         status: 200,
+        review: None,
+        review_history: None,
     })
 }
 

@@ -4,6 +4,8 @@
 //! record on disk → answer. It knows nothing of HTTP.
 
 mod classifier;
+mod dataset;
+mod desk;
 mod entry;
 mod flight;
 mod lifecycle;
@@ -11,6 +13,9 @@ mod predictions;
 mod queue;
 mod refusal;
 mod results;
+mod review;
+mod summary;
+mod thumbnails;
 mod worker;
 
 use std::net::IpAddr;
@@ -19,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::cache::Cache;
@@ -31,13 +37,19 @@ use crate::storage::{Picture, Storage};
 use crate::telemetry::note;
 
 pub use classifier::{Classifier, Timings};
+pub use dataset::Wanted;
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
+pub use review::{Judgement, Reviewed, Reviewer};
+pub use summary::Summary;
 
+use dataset::Exports;
 use flight::Flights;
 use predictions::Predictions;
 use queue::Queue;
 use results::{Outcome, Subject};
+use review::Reviews;
+use thumbnails::Thumbnails;
 use worker::Workers;
 
 /// How the pipeline behaves.
@@ -114,6 +126,9 @@ pub struct Service {
     workers: Workers,
     storage: Arc<Storage>,
     predictions: Predictions,
+    thumbnails: Thumbnails,
+    reviews: Reviews,
+    exports: Exports,
 }
 
 /// How much there is to do.
@@ -150,14 +165,17 @@ impl Service {
         };
         let workers = Workers::start(classifiers, &context)?;
         Ok(Self {
-            config,
             predictions: Predictions::of(&model),
+            thumbnails: Thumbnails::new(config.picture),
+            config,
             model,
             cache,
             flights,
             queue,
             workers,
             storage,
+            reviews: Reviews::default(),
+            exports: Exports::default(),
         })
     }
 
@@ -260,7 +278,11 @@ impl Service {
     /// # Errors
     /// [`Refusal::Storage`].
     pub async fn find(&self, request_id: Uuid) -> Result<Option<Record>, Refusal> {
-        Ok(self.storage.find(request_id).await?)
+        let found = self.storage.find(request_id).await?;
+        if let Some(record) = &found {
+            self.reviews.show(record);
+        }
+        Ok(found)
     }
 
     /// Records that pass a filter, newest first.
@@ -277,6 +299,15 @@ impl Service {
     /// [`Refusal::Storage`].
     pub async fn picture(&self, record: &Record) -> Result<Option<Bytes>, Refusal> {
         Ok(self.storage.picture(record).await?)
+    }
+
+    /// A small JPEG of the picture of a record, its longer side 160 pixels at most; `None` if the picture is no longer
+    /// there. At most one is made at a time.
+    ///
+    /// # Errors
+    /// [`Refusal::Picture`] if what is stored cannot be read, [`Refusal::Busy`], [`Refusal::Storage`].
+    pub async fn thumbnail(&self, record: &Record) -> Result<Option<Bytes>, Refusal> {
+        self.thumbnails.get(&self.storage, record).await
     }
 
     /// A picture that was sent before, by its reference or URL, if it is kept and has at most `max` bytes.
@@ -302,8 +333,11 @@ impl Service {
         let Some(deleted) = self.storage.delete(request_id).await? else {
             return Ok(false);
         };
+        self.reviews.forget(request_id);
         if let Some(picture) = deleted.picture {
             self.cache.forget(&self.key(&picture));
+            self.thumbnails
+                .forget(&hex::encode(Sha256::digest(&picture)));
         }
         Ok(true)
     }

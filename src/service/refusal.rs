@@ -23,6 +23,12 @@ pub enum Refusal {
         /// When to try again, in whole seconds.
         retry_after: Duration,
     },
+    /// Nobody's: as many datasets are being written as may be at once.
+    #[error("other datasets are being written; try again in {} s", .retry_after.as_secs())]
+    Exports {
+        /// When to try again, in whole seconds.
+        retry_after: Duration,
+    },
     /// The time a request may take is over.
     #[error("the request could not be answered in time")]
     Deadline,

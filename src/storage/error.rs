@@ -16,6 +16,9 @@ pub enum StorageError {
     /// The disk or a shared store cannot be read or written.
     #[error("the storage for pictures and records is not available: {0}")]
     Unavailable(String),
+    /// What is stored is not what it should be, or a shared store will never take or give it.
+    #[error("the storage for pictures and records is not available: {0}")]
+    Unusable(String),
     /// A stored picture is larger than asked for.
     #[error("the stored picture has {bytes} bytes; at most {max} are accepted")]
     TooLarge {
@@ -29,11 +32,13 @@ pub enum StorageError {
 impl StorageError {
     /// Of the shared store called `store`.
     pub(super) fn shared(store: &str, failure: Failure) -> Self {
-        let text = match failure.kind {
-            FailureKind::Denied => format!("{store} refuses our credentials: {failure}"),
-            _ => format!("{store}: {failure}"),
-        };
-        Self::Unavailable(text)
+        match failure.kind {
+            FailureKind::Denied => {
+                Self::Unavailable(format!("{store} refuses our credentials: {failure}"))
+            }
+            FailureKind::Rejected => Self::Unusable(format!("{store}: {failure}")),
+            _ => Self::Unavailable(format!("{store}: {failure}")),
+        }
     }
 }
 
@@ -43,6 +48,7 @@ impl From<io::Error> for StorageError {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::FileTooLarge => Self::Full(error.to_string()),
+            io::ErrorKind::InvalidData => Self::Unusable(error.to_string()),
             _ => Self::Unavailable(error.to_string()),
         }
     }

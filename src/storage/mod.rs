@@ -5,10 +5,11 @@ mod deletion;
 mod error;
 mod leftovers;
 mod retention;
+mod reviews;
 mod shipper;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ pub struct Picture<'a> {
 
 /// All of it.
 pub struct Storage {
+    dir: PathBuf,
     journal: Journal,
     local: Arc<Reader>,
     uploads: Arc<Uploads>,
@@ -79,6 +81,9 @@ const STRIPES: usize = 64;
 
 /// What a record takes in the database, about.
 const RECORD_BYTES: u64 = 600;
+
+/// What a waiting review takes there, about.
+const REVIEW_BYTES: u64 = 400;
 
 /// Reads of a shared store take at most this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,6 +111,7 @@ impl Storage {
             uploads.survey();
         }
         Ok(Self {
+            dir: dir.to_owned(),
             journal: Journal::start(database.clone(), limits.fsync, spool)?,
             local: Arc::new(Reader::new(database)),
             uploads: Arc::new(uploads),
@@ -164,13 +170,15 @@ impl Storage {
     pub async fn find(&self, request_id: Uuid) -> Result<Option<Record>, StorageError> {
         let local = Arc::clone(&self.local);
         let found = blocking(move || local.get(request_id)).await?;
-        match (&self.shared.records, found) {
+        let mut found = match (&self.shared.records, found) {
             (Some(shared), None) => {
                 let presence = shared.presence();
-                within(READ_TIMEOUT, presence, shared.get(request_id)).await
+                within(READ_TIMEOUT, presence, shared.get(request_id)).await?
             }
-            (_, found) => Ok(found),
-        }
+            (_, found) => found,
+        };
+        self.add_waiting_reviews(found.as_mut_slice()).await?;
+        Ok(found)
     }
 
     /// Records that pass a filter, newest first: those that still wait here, and those in the shared store.
@@ -184,7 +192,10 @@ impl Storage {
             return Ok(here);
         };
         let there = within(READ_TIMEOUT, shared.presence(), shared.list(&filter)).await?;
-        Ok(here.merged(there, filter.limit))
+        let mut page = here.merged(there, filter.limit);
+        self.add_waiting_reviews(&mut page.records).await?;
+        page.records.retain(|record| filter.passes_review(record));
+        Ok(page)
     }
 
     /// The picture of a record, byte for byte as it was sent; `None` if it is not kept.
@@ -238,6 +249,11 @@ impl Storage {
         }
     }
 
+    /// The folder on this disk.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Why records or pictures cannot be written, if they cannot.
     pub fn fault(&self) -> Option<String> {
         self.journal.fault().or_else(|| self.uploads.last_fault())
@@ -263,7 +279,9 @@ impl Storage {
             Some(_) => self.uploads.bytes(),
             None => 0,
         };
-        pictures + self.journal.waiting() * RECORD_BYTES
+        pictures
+            + self.journal.waiting() * RECORD_BYTES
+            + self.journal.waiting_reviews() * REVIEW_BYTES
     }
 
     /// Commits what is in the journal. Blocks.

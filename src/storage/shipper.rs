@@ -42,14 +42,14 @@ const LONG: Duration = Duration::from_secs(60);
 const TELL: Duration = Duration::from_secs(60);
 
 /// Rejected records it keeps in mind; more are tried again and again.
-const MAX_ASIDE: usize = 10_000;
+pub(super) const MAX_ASIDE: usize = 10_000;
 
 /// Ships until told to stop.
 pub struct Shipper {
-    storage: Arc<Storage>,
+    pub(super) storage: Arc<Storage>,
     backoff: Backoff,
-    /// What a store will not take, and since when.
-    aside: HashMap<Uuid, Instant>,
+    /// Records and reviews that a store will not take, and since when.
+    pub(super) aside: HashMap<Uuid, Instant>,
     leftovers: Leftovers,
     /// When the log was last told that much waits.
     told: Option<Instant>,
@@ -108,9 +108,15 @@ impl Shipper {
         })?;
         self.report_age(&batch);
         if batch.is_empty() {
-            self.backoff.reset();
-            self.leftovers.sweep(&storage).await;
-            return Ok(false);
+            return match self.ship_reviews().await {
+                Ok(true) => Ok(true),
+                Ok(false) => {
+                    self.backoff.reset();
+                    self.leftovers.sweep(&storage).await;
+                    Ok(false)
+                }
+                Err(failure) => Err(self.backoff.next(failure.retry_after)),
+            };
         }
         let mut span = task("ship");
         span.note("relance.records", batch.len() as u64);
@@ -124,7 +130,9 @@ impl Shipper {
             tracing::warn!("what was shipped cannot be removed here: {error}");
             return Err(self.backoff.next(None));
         }
-        match outcome.failure {
+        // Also under load that never pauses.
+        let reviewed = self.ship_reviews_unless_down().await;
+        match outcome.failure.or(reviewed.err()) {
             None => {
                 self.backoff.reset();
                 Ok(true)

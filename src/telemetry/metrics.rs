@@ -33,6 +33,7 @@ metrics! {
     HTTP_SECONDS = histogram "relance_http_request_seconds", "Time to answer a request, by route";
     HTTP_IN_FLIGHT = gauge "relance_http_requests_in_flight",
         "Requests being handled, without those for health and metrics";
+    LIVE_LISTENERS = gauge "relance_live_listeners", "Clients that listen to GET /live";
     CONNECTIONS = gauge "relance_connections", "Open connections, of any port but that of the metrics";
     CONNECTIONS_REFUSED = counter "relance_connections_refused_total",
         "Connections refused because MAX_CONNECTIONS were open";
@@ -55,12 +56,14 @@ metrics! {
         "Results by source: model, flight (another request's inference at the same time), memory, redis";
     PREDICTIONS = counter "relance_predictions_total", "Recorded answers by class";
     CONFIDENCE = histogram "relance_prediction_confidence_ratio", "Confidence of the recorded answers, by class";
+    REVIEWS = counter "relance_reviews_total", "Reviews taken in, by the class that was predicted and the label";
     JOURNAL_COMMIT_SECONDS = histogram "relance_journal_commit_seconds", "Time of one commit of the journal";
     JOURNAL_GROUP_RECORDS = histogram "relance_journal_group_records", "Records in one commit of the journal";
     STORAGE_UP = gauge "relance_storage_up", "1 if the last record and picture could be written, else 0";
     DEPENDENCY_UP = gauge "relance_dependency_up",
         "1 if a store or collector elsewhere answered the last time it was used, else 0";
     BACKLOG_RECORDS = gauge "relance_backlog_records", "Records that wait for a shared store";
+    BACKLOG_REVIEWS = gauge "relance_backlog_reviews", "Reviews that wait for a shared store";
     BACKLOG_BYTES = gauge "relance_backlog_bytes", "Bytes of records and pictures that wait for a shared store, about";
     BACKLOG_AGE_SECONDS = gauge "relance_backlog_age_seconds",
         "How long the oldest record has been waiting for a shared store; 0 if none is";

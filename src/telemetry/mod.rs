@@ -4,6 +4,7 @@ mod exporters;
 mod logs;
 pub mod metrics;
 mod process;
+mod reading;
 pub mod request;
 mod sampler;
 mod throttle;
@@ -13,6 +14,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use logs::init as init_logs;
 pub use metrics::init as init_metrics;
+pub use process::{Usage, usage};
+pub use reading::{Histogram, Labels, Reading};
 pub use request::{measured, note, stage};
 pub use traces::{
     Headers, ServerSpan, Task, Traces, calling, init as init_traces, task, traceparent,

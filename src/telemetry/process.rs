@@ -4,6 +4,24 @@
 
 use std::fmt::Write;
 
+/// What this process uses, as far as the system tells it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// User and system CPU time since its start, in seconds.
+    pub cpu_seconds: f64,
+    /// Memory in use, in bytes.
+    pub resident_bytes: u64,
+}
+
+/// What this process uses now.
+pub fn usage() -> Usage {
+    let process = metrics_process::collector::collect();
+    Usage {
+        cpu_seconds: process.cpu_seconds_total.unwrap_or_default(),
+        resident_bytes: process.resident_memory_bytes.unwrap_or_default(),
+    }
+}
+
 /// The metrics `process_*` of Prometheus' client libraries; those that this system does not tell are left out.
 pub fn render() -> String {
     let process = metrics_process::collector::collect();

@@ -50,7 +50,16 @@ def test_requests_are_listed_newest_first_with_their_pictures(service: Instance,
     newest = records[0]
     assert first.find_element(By.CSS_SELECTOR, ".share").text == percent(newest["confidence"])
     assert first.find_element(By.CSS_SELECTOR, ".name").text == newest["image_name"]
-    page.wait(lambda: len(page.all(".rows canvas")) == 24)
+    # They are fetched when they come into sight.
+    page.wait(lambda: page.all(".rows .thumbnail img"))
+    assert len(page.all(".rows .thumbnail img")) < 24
+    for row in page.all(".rows li"):
+        page.run("arguments[0].scrollIntoView()", row)
+    page.wait(lambda: len(page.all(".rows .thumbnail img")) == 24)
+    sizes = page.run("return [...document.querySelectorAll('.rows .thumbnail img')].map((i) => "
+                     "Math.max(i.naturalWidth, i.naturalHeight))")
+    assert all(0 < size <= 160 for size in sizes)
+    page.run("scrollTo(0, 0)")
     page.screenshot("requests")
 
     page.click("#older")
@@ -117,7 +126,7 @@ def test_one_request_is_shown_with_everything_recorded(service: Instance, record
     page.one("#detail-picture img")
     record = records[3]
     assert page.one("#detail-title").text == record["prediction"]
-    assert json.loads(page.text("#detail-json")) == record
+    assert json.loads(page.text("#detail-json")) == {**record, "review_history": []}
     facts = page.one("#detail-facts").text
     for value in (record["request_id"], record["timestamp"], record["image_sha256"], record["image_ref"],
                   record["user_ip"], record["instance"], record["model"]["version"], "anonymous", "200"):

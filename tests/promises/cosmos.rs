@@ -5,11 +5,12 @@ mod failures;
 use std::time::Instant;
 
 use relance::records::cosmos::Cosmos;
-use relance::records::{Filter, Page, Record};
+use relance::records::{Filter, ModelName, Page, Queue, Record, Review, Tally};
 use relance::remote::Failure;
 use uuid::Uuid;
 
 use crate::support::cosmos::{Emulator, KEY, cosmos, settings};
+use crate::support::record_reviews;
 use crate::support::record_store::{self, RecordStore, records};
 
 impl RecordStore for Cosmos {
@@ -27,6 +28,15 @@ impl RecordStore for Cosmos {
     }
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
         Cosmos::refers_to(self, image_sha256, except).await
+    }
+    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
+        Cosmos::review(self, request_id, reviews).await
+    }
+    async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure> {
+        Cosmos::unreviewed(self, queue, limit).await
+    }
+    async fn tallies(&self, model: Option<&ModelName>) -> Result<Vec<Tally>, Failure> {
+        Cosmos::tallies(self, model).await
     }
 }
 
@@ -73,6 +83,36 @@ async fn pictures_are_referred_to() {
 }
 
 #[tokio::test]
+async fn reviews_come_back_whole() {
+    let emulator = Emulator::start().await;
+    record_reviews::reviews_come_back_whole(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn reviewers_at_once_lose_nothing() {
+    let emulator = Emulator::start().await;
+    record_reviews::reviewers_at_once_lose_nothing(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn reviews_are_found() {
+    let emulator = Emulator::start().await;
+    record_reviews::reviews_are_found(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn queues_are_in_order() {
+    let emulator = Emulator::start().await;
+    record_reviews::queues_are_in_order(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn figures_count_everything() {
+    let emulator = Emulator::start().await;
+    record_reviews::figures_count_everything(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
 async fn items_lie_as_documented() {
     let emulator = Emulator::start().await;
     let settings = settings(&[("endpoint", &emulator.url), ("key", KEY)]);
@@ -100,9 +140,20 @@ async fn items_lie_as_documented() {
         .filter(|name| !name.starts_with('_'));
     assert_eq!(
         own.count(),
-        written.as_object().unwrap().len() + 2,
+        written.as_object().unwrap().len() + 3,
         "{item}"
     );
+    assert!(["doubtful", "random"].contains(&item["queue"].as_str().unwrap()));
+    // A review takes it out of its queue and does not lengthen its life.
+    let review = [record_reviews::review(1, "aberta")];
+    assert_eq!(month.review(record.request_id, &review).await, Ok(true));
+    let item = emulator.items().await.remove(0);
+    assert_eq!(
+        (item.get("queue"), &item["review"]["label"]),
+        (None, &"aberta".into())
+    );
+    let ttl = item["ttl"].as_i64().unwrap();
+    assert!((30 * 86_400 - 60..=30 * 86_400).contains(&ttl), "{ttl}");
     // Without a retention, the container's default holds, which is for ever.
     assert_eq!(cosmos(&emulator.url).upsert(&[record]).await, [Ok(())]);
     assert_eq!(emulator.items().await[0].get("ttl"), None);

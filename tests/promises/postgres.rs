@@ -9,11 +9,12 @@ mod tls;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relance::records::{Filter, Page, Postgres, Record};
+use relance::records::{Filter, ModelName, Page, Postgres, Queue, Record, Review, Tally};
 use relance::remote::{Failure, FailureKind, State};
 use uuid::Uuid;
 
 use crate::support::postgres::{Server, settings, url};
+use crate::support::record_reviews;
 use crate::support::record_store::{self as suite, RecordStore, record};
 
 impl RecordStore for Postgres {
@@ -31,6 +32,15 @@ impl RecordStore for Postgres {
     }
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
         Postgres::refers_to(self, image_sha256, except).await
+    }
+    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
+        Postgres::review(self, request_id, reviews).await
+    }
+    async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure> {
+        Postgres::unreviewed(self, queue, limit).await
+    }
+    async fn tallies(&self, model: Option<&ModelName>) -> Result<Vec<Tally>, Failure> {
+        Postgres::tallies(self, model).await
     }
 }
 
@@ -57,6 +67,11 @@ async fn does_what_every_store_of_records_must() {
     suite::bounds_are_exact(&store("i").await).await;
     suite::deleted_records_are_gone(&store("e").await).await;
     suite::pictures_are_referred_to(&store("j").await).await;
+    record_reviews::reviews_come_back_whole(&store("k").await).await;
+    record_reviews::reviewers_at_once_lose_nothing(&store("l").await).await;
+    record_reviews::reviews_are_found(&store("m").await).await;
+    record_reviews::queues_are_in_order(&store("n").await).await;
+    record_reviews::figures_count_everything(&store("o").await).await;
     suite::a_rejected_record_sinks_alone(&store("f").await, |r| r.image_name = "a\0b".into()).await;
     // Such a class fits its column and not the index, not even compressed.
     let too_long = |r: &mut Record| {
@@ -128,7 +143,7 @@ async fn tables_are_made_once_when_eight_instances_start_together() {
         assert_eq!(instance.await.unwrap(), [Ok(())]);
     }
     let admin = server.admin("relance").await;
-    let steps = "SELECT array_agg(version) = '{1}', (SELECT count(*) FROM relance_requests) \
+    let steps = "SELECT array_agg(version ORDER BY version) = '{1,2}', (SELECT count(*) FROM relance_requests) \
                  FROM relance_migrations";
     let row = admin.query_one(steps, &[]).await.unwrap();
     assert_eq!((row.get(0), row.get(1)), (true, 8_i64));
@@ -139,14 +154,14 @@ async fn tables_of_a_newer_version_are_left_alone() {
     let server = Server::start().await;
     suite::filled(&records_at(server.address()), 1).await;
     let admin = server.admin("relance").await;
-    let newer = "INSERT INTO relance_migrations (version, name) VALUES (2, 'future')";
+    let newer = "INSERT INTO relance_migrations (version, name) VALUES (3, 'future')";
     admin.batch_execute(newer).await.unwrap();
     let records = records_at(server.address());
     let refusal = records.upsert(&[record(1)]).await.remove(0).unwrap_err();
     assert_eq!(refusal.kind, FailureKind::Denied);
     assert!(refusal.message.contains("newer version"), "{refusal}");
     assert_eq!(records.presence().state(), State::Down(refusal.message));
-    let older = "DELETE FROM relance_migrations WHERE version = 2";
+    let older = "DELETE FROM relance_migrations WHERE version = 3";
     admin.batch_execute(older).await.unwrap();
     assert_eq!(records.upsert(&[record(1)]).await, [Ok(())]);
     assert_eq!(records.presence().state(), State::Up);

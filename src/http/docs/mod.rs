@@ -24,6 +24,7 @@ pub(super) use refusals::{InferenceRefusals, Refusals};
     tags(
         (name = "predict", description = "Classify pictures"),
         (name = "requests", description = "Read back what was answered"),
+        (name = "review", description = "Say whether answers are right, and train with what was said"),
         (name = "inference", description = "The Open Inference Protocol, version 2; errors are `{\"error\": \"…\"}`"),
         (name = "models", description = "What answers"),
         (name = "health", description = "Probes; never need credentials"),

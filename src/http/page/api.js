@@ -54,7 +54,7 @@ export async function signIn({ user, password, key }) {
 async function send(path, options, headers) {
   try {
     // With the browser's own credentials left out, it does not answer a 401 with its own dialog.
-    return await fetch(path, { ...options, headers, credentials: "omit" });
+    return await fetch(path, { ...options, headers: { ...options.headers, ...headers }, credentials: "omit" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const detail = t("The service does not answer, or the file cannot be read.");

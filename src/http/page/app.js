@@ -1,16 +1,17 @@
-/** Starts the page and moves between its views: #/classify, #/requests, #/live. */
+/** Starts the page and moves between its views: #/classify, #/requests, #/review, #/live. */
 
 import { call, getJson, session, signedIn } from "./api.js";
 import * as classify from "./classify.js";
 import { byId } from "./dom.js";
 import * as i18n from "./i18n.js";
 import * as requests from "./requests.js";
+import * as review from "./review.js";
 import * as signIn from "./sign-in.js";
 
-const NAMES = { classify: "Classify", requests: "Requests", live: "Live" };
+const NAMES = { classify: "Classify", requests: "Requests", review: "Review", live: "Live" };
 
 // The charts are fetched when they are first looked at.
-const views = { classify, requests, live: { open: (...route) => live("open", ...route), close: () => live("close") } };
+const views = { classify, requests, review, live: { open: (...route) => live("open", ...route), close: () => live("close") } };
 const live = async (action, ...route) => (await import("./live.js"))[action](...route);
 
 /** @type {string | undefined} */
@@ -70,6 +71,12 @@ async function showMetrics(event) {
   location.assign(URL.createObjectURL(new Blob([metrics], { type: "text/plain; charset=utf-8" })));
 }
 
+// On a port of their own they are not for this page.
+async function offerMetrics() {
+  const about = await (await fetch("page/about.json")).json();
+  byId("metrics").hidden = !about.metrics;
+}
+
 i18n.start(byId("language"));
 i18n.onLanguage(() => {
   setTitle(current);
@@ -78,6 +85,8 @@ i18n.onLanguage(() => {
 signIn.start();
 classify.start();
 requests.start();
+review.start();
+offerMetrics().catch(() => {});
 byId("metrics").addEventListener("click", showMetrics);
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();

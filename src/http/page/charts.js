@@ -24,7 +24,7 @@ export function load() {
   return library;
 }
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 /**
  * A chart in a figure, with a legend that tells the values under the cursor, or else the last ones.

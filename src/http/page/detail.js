@@ -3,7 +3,7 @@
 import { call, getJson } from "./api.js";
 import { byId, element, save, say, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
-import { scores, size, source } from "./result.js";
+import { judgement, scores, size, source, verdict } from "./result.js";
 
 const dialog = byId("detail");
 const picture = byId("detail-picture");
@@ -35,7 +35,23 @@ function facts() {
   };
 }
 
+/** What people said of it, the last word first. */
+function showReview() {
+  const { review, review_history: history = [] } = record;
+  const judged = judgement(record);
+  byId("detail-judged").textContent = judged
+    ? t("Reviewed as {label}: {verdict}.", { label: judged.text, verdict: verdict(record, review) })
+    : t("Nobody has reviewed it.");
+  byId("detail-label").href = `#/review/${record.request_id}`;
+  const items = history.toReversed().map(({ label, note, reviewer, reviewed_at: at }) => {
+    const said = `${label === "unsure" ? t("unsure") : label} · ${reviewer} · ${write("moment", new Date(at))}`;
+    return element("li", { textContent: note ? `${said} · ${note}` : said });
+  });
+  byId("detail-history").replaceChildren(...items);
+}
+
 function show() {
+  showReview();
   setText(dialog, {
     "#detail-title": record.prediction,
     "#detail-name": record.image_name,

@@ -34,7 +34,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** Shows a canvas of a picture in its frame, or the frame without one. */
-export function frame(holder, canvas, note = "") {
-  holder.replaceChildren(canvas ?? element("span", { className: "no-picture", textContent: note }));
+/** Shows a small picture in its frame, or the frame without one. */
+export function frame(holder, picture, note = "") {
+  holder.replaceChildren(picture ?? element("span", { className: "no-picture", textContent: note }));
 }

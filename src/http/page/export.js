@@ -28,6 +28,10 @@ const COLUMNS = {
   client: (r) => r.client,
   instance: (r) => r.instance,
   status: (r) => r.status,
+  review_label: (r) => r.review?.label,
+  review_note: (r) => r.review?.note,
+  reviewer: (r) => r.review?.reviewer,
+  reviewed_at: (r) => r.review?.reviewed_at,
   top: (r) => JSON.stringify(r.top),
 };
 

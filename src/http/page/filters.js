@@ -7,7 +7,7 @@ import { byId, element } from "./dom.js";
 import { t } from "./i18n.js";
 
 /** What the service filters by. */
-const BY_SERVICE = ["prediction", "min_confidence", "max_confidence", "from", "to"];
+const BY_SERVICE = ["prediction", "min_confidence", "max_confidence", "from", "to", "reviewed", "label", "disagrees"];
 /** What only the browser can filter by, among what it has loaded. */
 const BY_BROWSER = ["model", "source"];
 
@@ -19,6 +19,21 @@ const modelOf = (record) => `${record.model.name}@${record.model.version}`;
 /** Parameters of the address that are filters; others are left out. */
 function only(names, query) {
   return new URLSearchParams(names.flatMap((name) => (query.get(name) ? [[name, query.get(name)]] : [])));
+}
+
+/** What the choices of the review field are as parameters. */
+const REVIEWS = {
+  none: { reviewed: "false" },
+  reviewed: { reviewed: "true" },
+  agrees: { disagrees: "false" },
+  disagrees: { disagrees: "true" },
+  unsure: { label: "unsure" },
+};
+
+/** The choice that stands for parameters. */
+function reviewOf(query) {
+  const matches = ([, wanted]) => Object.entries(wanted).every(([name, value]) => query.get(name) === value);
+  return Object.entries(REVIEWS).find(matches)?.[0];
 }
 
 /** The filters as parameters of `GET /requests`. */
@@ -52,6 +67,8 @@ const toRatio = (percent) => (percent ? String(Number((Number(percent) / 100).to
 export function fill(query) {
   const values = {
     prediction: query.get("prediction"),
+    review: reviewOf(query),
+    label: query.get("label") === "unsure" ? "" : query.get("label"),
     model: query.get("model"),
     source: query.get("source"),
     min_confidence: toPercent(query.get("min_confidence")),
@@ -79,6 +96,8 @@ export function read() {
     to: toUtc(field("to").value),
     model: field("model").value,
     source: field("source").value,
+    label: field("label").value,
+    ...REVIEWS[field("review").value],
   };
   return forAddress(new URLSearchParams(values));
 }
@@ -93,12 +112,14 @@ function offer(name, values) {
 /** Offers the classes and the name of a model of the service. */
 export function offerModel(model) {
   offer("prediction", model.classes);
+  offer("label", model.classes);
   offer("model", [modelOf({ model })]);
 }
 
 /** Offers what these records have; the service may have had another model before. */
 export function offerOf(records) {
   offer("prediction", [...new Set(records.map((record) => record.prediction))]);
+  offer("label", [...new Set(records.map(({ review }) => review?.label).filter((label) => label && label !== "unsure"))]);
   offer("model", [...new Set(records.map(modelOf))]);
 }
 

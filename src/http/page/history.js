@@ -1,157 +1,156 @@
-/** What was measured in the last hour, in bounded memory. */
+/** What happened in the last hour, in bounded memory. */
 
-import { histogram, parse, quantile, sum, sumBy } from "./prometheus.js";
+import { quantile } from "./quantile.js";
 
 /** Seconds that are kept. */
 export const KEPT = 3600;
-/** Seconds that every sample is kept for; of older ones some are dropped. */
+/** Seconds that every sample is kept for; older ones are added up. */
 const FINE = 300;
-/** Seconds between older samples. */
+/** Seconds that an added-up sample tells of. */
 const COARSE = 10;
 /** Points of a chart, at most. */
 const POINTS = 200;
 /** Seconds without a sample that are shown as a gap. */
-const GAP = 25;
+const GAP = 5;
 
-/** Routes that classify one picture, so that their times can be compared. */
-const classifies = ({ route = "" }) => route === "/predict" || route.endsWith("/infer");
-const sent = ({ method, route = "" }) => method === "POST" && (classifies({ route }) || route === "/predict/batch");
+const COUNTERS = ["answered", "ok", "client", "server", "refused", "hits", "results"];
+/** What is shown at its highest when samples are added up. */
+const PEAKS = ["queue", "inFlight"];
 
-/** What one answer of `/metrics` says; `time` in seconds. */
-export function read(text, time) {
-  const metrics = parse(text);
-  const status = (test) => sum(metrics, "relance_http_requests_total", (l) => sent(l) && test(Number(l.status)));
-  const gauge = (name) => sum(metrics, name);
-  const refused = (code) => code === 429 || code === 503;
+/**
+ * What one snapshot of `/live` says: what happened in the `seconds` before `time`, and how things
+ * were then.
+ */
+export function read(snapshot) {
+  const { requests, cache, latency, confidence } = snapshot;
   return {
-    time,
-    started: gauge("process_start_time_seconds"),
-    answered: gauge("relance_predictions_total"),
-    refused: status(refused),
-    failed: status((code) => code >= 400 && !refused(code)),
-    hits: sum(metrics, "relance_results_total", ({ source }) => source !== "model"),
-    results: gauge("relance_results_total"),
-    latency: histogram(metrics, "relance_http_request_seconds", classifies),
-    classes: sumBy(metrics, "relance_predictions_total", "class"),
-    confidence: histogram(metrics, "relance_prediction_confidence_ratio"),
-    queue: gauge("relance_queue_length"),
-    oldest: gauge("relance_queue_oldest_seconds"),
-    inFlight: gauge("relance_http_requests_in_flight"),
-    backlog: gauge("relance_backlog_records"),
-    backlogAge: gauge("relance_backlog_age_seconds"),
-    storageUp: gauge("relance_storage_up") > 0,
-    workers: gauge("relance_workers"),
-    cached: gauge("relance_cache_entries"),
-    memory: gauge("process_resident_memory_bytes"),
+    time: snapshot.time,
+    seconds: snapshot.seconds,
+    answered: snapshot.answers,
+    ok: requests["2xx"],
+    client: requests["4xx"],
+    server: requests["5xx"],
+    refused: requests.refused,
+    hits: cache.hits,
+    results: cache.hits + cache.misses,
+    latency: { bounds: latency.bounds, counts: latency.counts },
+    confidence,
+    classes: new Map(Object.entries(snapshot.classes)),
+    queue: snapshot.queue.length,
+    inFlight: snapshot.in_flight,
+    now: snapshot,
   };
 }
 
-const COUNTERS = ["answered", "refused", "failed", "hits", "results"];
+const addCounts = (a, b) => ({
+  bounds: b.bounds.length > 0 ? b.bounds : a.bounds,
+  counts: Array.from({ length: Math.max(a.counts.length, b.counts.length) }, (_, i) => (a.counts[i] ?? 0) + (b.counts[i] ?? 0)),
+});
 
-function addCounts(total, before, after) {
-  total.bounds = after.bounds;
-  for (const [i, count] of after.counts.entries()) {
-    total.counts[i] = (total.counts[i] ?? 0) + count - (before?.counts[i] ?? 0);
-  }
-}
-
-/** How much the counters grew over some samples in a row, across restarts of the program. */
-export function growth(samples) {
-  const total = {
-    seconds: 0,
-    classes: new Map(),
-    latency: { bounds: [], counts: [] },
-    confidence: { bounds: [], counts: [] },
+/** Two samples as one; `b` is the later one. */
+function add(a, b) {
+  const classes = new Map(a.classes);
+  for (const [name, count] of b.classes) classes.set(name, (classes.get(name) ?? 0) + count);
+  const sum = {
+    ...b,
+    seconds: a.seconds + b.seconds,
+    latency: addCounts(a.latency, b.latency),
+    confidence: addCounts(a.confidence, b.confidence),
+    classes,
   };
-  for (const name of COUNTERS) total[name] = 0;
-  for (const [i, after] of samples.entries()) {
-    if (i === 0) continue;
-    const previous = samples[i - 1];
-    total.seconds += after.time - previous.time;
-    // A program that started anew counts from 0.
-    const before = previous.started === after.started ? previous : undefined;
-    for (const name of COUNTERS) total[name] += after[name] - (before?.[name] ?? 0);
-    for (const [name, count] of after.classes) {
-      const grown = count - (before?.classes.get(name) ?? 0);
-      if (grown > 0) total.classes.set(name, (total.classes.get(name) ?? 0) + grown);
-    }
-    addCounts(total.latency, before?.latency, after.latency);
-    addCounts(total.confidence, before?.confidence, after.confidence);
-  }
-  return total;
+  for (const name of COUNTERS) sum[name] = a[name] + b[name];
+  for (const name of PEAKS) sum[name] = Math.max(a[name], b[name]);
+  return sum;
 }
 
-const LINES = ["answered", "refused", "failed", "p50", "p95", "p99", "hits", "queue", "inFlight"];
+const NOTHING = {
+  seconds: 0,
+  latency: { bounds: [], counts: [] },
+  confidence: { bounds: [], counts: [] },
+  classes: new Map(),
+  ...Object.fromEntries([...COUNTERS, ...PEAKS].map((name) => [name, 0])),
+};
+
+const follows = (sample, previous) => sample.time - sample.seconds - previous.time < GAP;
 
 /** Samples of one instance. */
 export class History {
-  samples = [];
+  /** Each up to `COARSE` seconds, of the time before `fine`. */
+  coarse = [];
+  fine = [];
 
-  /** Takes a sample in, and drops what is too old or too close together. */
+  /** Takes a sample in; one that is known is left out. */
   add(sample) {
-    this.samples.push(sample);
-    let last = -Infinity;
-    this.samples = this.samples.filter(({ time }) => {
-      const age = sample.time - time;
-      if (age > KEPT) return false;
-      const close = age > FINE && time - last < COARSE;
-      if (!close) last = time;
-      return !close;
-    });
+    if (this.latest && sample.time <= this.latest.time) return;
+    this.fine.push(sample);
+    while (sample.time - this.fine[0].time > FINE) this.age(this.fine.shift());
+    while (this.coarse.length > 0 && sample.time - this.coarse[0].time > KEPT) this.coarse.shift();
+  }
+
+  age(sample) {
+    const last = this.coarse.at(-1);
+    const fits = last && follows(sample, last) && last.seconds + sample.seconds <= COARSE;
+    if (fits) this.coarse.push(add(this.coarse.pop(), sample));
+    else this.coarse.push(sample);
+  }
+
+  get samples() {
+    return [...this.coarse, ...this.fine];
   }
 
   get latest() {
-    return this.samples.at(-1);
+    return this.fine.at(-1);
   }
 
-  /** The samples of the last so many seconds, and the one before them. */
+  /** The samples of the last so many seconds. */
   within(seconds) {
     const begin = (this.latest?.time ?? 0) - seconds;
-    const first = this.samples.findIndex(({ time }) => time >= begin);
-    return this.samples.slice(Math.max(0, first - 1));
+    return this.samples.filter(({ time }) => time > begin);
   }
 
-  /** How much the counters grew in the last so many seconds. */
+  /** What happened in the last so many seconds. */
   growth(seconds) {
-    return growth(this.within(seconds));
+    return this.within(seconds).reduce(add, NOTHING);
   }
 
-  /**
-   * Rates, quantiles and gauges for charts; each a list beside `times`, with null where nothing is known.
-   */
+  /** Rates, quantiles and levels for charts; each a list beside `times`, with null where nothing is known. */
   series(seconds) {
     const step = seconds / POINTS;
-    const lines = { times: [] };
-    for (const name of LINES) lines[name] = [];
+    const lines = { times: [], ok: [], client: [], server: [], p50: [], p95: [], p99: [], hits: [], queue: [], inFlight: [] };
     const point = (time, values) => {
-      lines.times.push(time);
-      for (const name of LINES) lines[name].push(values[name] ?? null);
+      for (const [name, line] of Object.entries(lines)) line.push(name === "times" ? time : (values[name] ?? null));
     };
-    let run = [];
+    let run = null;
+    let previous = null;
     for (const sample of this.within(seconds)) {
-      const previous = run.at(-1);
-      if (previous && sample.time - previous.time > GAP) {
-        point((sample.time + previous.time) / 2, {});
-        run = [];
+      if (previous && !follows(sample, previous)) {
+        point((sample.time - sample.seconds + previous.time) / 2, {});
+        run = null;
       }
-      run.push(sample);
-      // The times of samples vary a little.
-      if (run.length < 2 || sample.time - run[0].time < step * 0.95) continue;
-      const grown = growth(run);
-      const quantileOf = (q) => (grown.latency.counts.some(Boolean) ? quantile(q, grown.latency) : null);
-      point(sample.time, {
-        answered: grown.answered / grown.seconds,
-        refused: grown.refused / grown.seconds,
-        failed: grown.failed / grown.seconds,
-        p50: quantileOf(0.5),
-        p95: quantileOf(0.95),
-        p99: quantileOf(0.99),
-        hits: grown.results > 0 ? grown.hits / grown.results : null,
-        queue: Math.max(...run.slice(1).map(({ queue }) => queue)),
-        inFlight: Math.max(...run.slice(1).map(({ inFlight }) => inFlight)),
-      });
-      run = [sample];
+      previous = sample;
+      run = run ? add(run, sample) : sample;
+      // Seconds vary a little.
+      if (run.seconds === 0 || run.seconds < step * 0.95) continue;
+      point(run.time, valuesOf(run));
+      run = null;
     }
     return lines;
   }
+}
+
+function valuesOf(run) {
+  const { seconds, latency, results } = run;
+  const known = latency.counts.some(Boolean);
+  const quantileOf = (q) => (known ? quantile(q, latency) : null);
+  return {
+    ok: run.ok / seconds,
+    client: run.client / seconds,
+    server: run.server / seconds,
+    p50: quantileOf(0.5),
+    p95: quantileOf(0.95),
+    p99: quantileOf(0.99),
+    hits: results > 0 ? run.hits / results : null,
+    queue: run.queue,
+    inFlight: run.inFlight,
+  };
 }

@@ -43,6 +43,7 @@ function use(chosen) {
     wholePercent: number({ style: "percent", maximumFractionDigits: 1 }),
     tenths: number({ minimumFractionDigits: 1, maximumFractionDigits: 1 }),
     milliseconds: number({ style: "unit", unit: "millisecond", maximumSignificantDigits: 3 }),
+    megabytes: number({ style: "unit", unit: "megabyte", maximumSignificantDigits: 3 }),
     seconds: number({ style: "unit", unit: "second", maximumSignificantDigits: 3 }),
     moment: time({ dateStyle: "short", timeStyle: "medium" }),
     clock: time({ timeStyle: "medium" }),

@@ -2,9 +2,9 @@
 
 import { Chart, load } from "./charts.js";
 import { byId, copyOf, element, say, setText } from "./dom.js";
-import { History } from "./history.js";
+import { History, read } from "./history.js";
 import { onLanguage, t, write } from "./i18n.js";
-import { quantile } from "./prometheus.js";
+import { quantile } from "./quantile.js";
 import { bars } from "./result.js";
 import { watch } from "./source.js";
 
@@ -17,8 +17,10 @@ const CLASSES = 8;
 /** Instances that are told apart behind one address. */
 const INSTANCES = 16;
 
-/** @type {Map<string, { history: History, health: object | null }>} */
+/** @type {Map<string, History>} */
 const instances = new Map();
+/** The instance that the stream comes from. */
+let connected;
 let chosen;
 let seconds = 300;
 let watching;
@@ -29,11 +31,11 @@ const CHARTS = {
   "chart-rate": {
     format: "rate",
     lines: [
-      { name: "answered", colour: "accent", fill: true },
-      { name: "refused", colour: "warning" },
-      { name: "failed", colour: "error" },
+      { name: "answered (2xx)", colour: "accent", fill: true },
+      { name: "4xx", colour: "warning" },
+      { name: "5xx", colour: "error" },
     ],
-    of: (s) => [s.answered, s.refused, s.failed],
+    of: (s) => [s.ok, s.client, s.server],
   },
   "chart-latency": {
     format: "milliseconds",
@@ -65,6 +67,8 @@ function state(kind, text) {
   if (line.dataset.kind !== kind) say(text);
   line.dataset.kind = kind;
   line.textContent = text;
+  // What is shown is old.
+  byId("live-body").classList.toggle("stale", kind === "error");
 }
 
 // Lines break between the parts and not within.
@@ -74,23 +78,29 @@ function tile(id, value, below = "") {
   setText(byId(id), { ".value": value, ".below": below });
 }
 
-function showTiles(latest, grown, now) {
+function showTiles(now, grown, recent) {
   const count = (value) => write("count", value);
   const known = grown.latency.counts.some(Boolean);
   const time = (q) => write("milliseconds", known ? quantile(q, grown.latency) * 1000 : undefined);
-  const rate = now.seconds > 0 ? now.answered / now.seconds : undefined;
+  const rate = recent.seconds > 0 ? recent.answered / recent.seconds : undefined;
   const hits = grown.results > 0 ? grown.hits / grown.results : undefined;
-  const age = t("oldest {age}", { age: write("seconds", latest.backlogAge) });
+  const { backlog, cache, queue } = now;
+  const age = t("oldest {age}", { age: write("seconds", backlog.age_seconds) });
+  const failures = grown.client + grown.server;
 
   tile("tile-rate", write("rate", rate), t("{count} in this time", { count: count(grown.answered) }));
   tile("tile-latency", time(0.5), unbroken(`95 % ${time(0.95)}`, `99 % ${time(0.99)}`));
-  tile("tile-hits", write("percent", hits), t("{count} kept", { count: count(latest.cached) }));
+  tile("tile-hits", write("percent", hits), t("{count} kept", { count: count(cache.entries) }));
   const refused = t("{count} refused", { count: count(grown.refused) });
-  const failed = t("{count} failed", { count: count(grown.failed) });
-  tile("tile-refused", count(grown.refused + grown.failed), unbroken(refused, failed));
-  const inFlight = t("{count} in flight", { count: count(latest.inFlight) });
-  tile("tile-queue", count(latest.queue), unbroken(inFlight, t("workers: {count}", { count: count(latest.workers) })));
-  tile("tile-backlog", count(latest.backlog), latest.backlog > 0 ? age : t("nothing waits for a shared store"));
+  const failed = t("{count} failed", { count: count(failures - grown.refused) });
+  tile("tile-refused", count(failures), unbroken(refused, failed));
+  const inFlight = t("{count} in flight", { count: count(now.in_flight) });
+  tile("tile-queue", count(queue.length), inFlight);
+  const megabytes = (bytes) => write("megabytes", bytes / 1e6);
+  const waiting = unbroken(age, megabytes(backlog.bytes));
+  tile("tile-backlog", count(backlog.records), backlog.records > 0 ? waiting : t("nothing waits for a shared store"));
+  tile("tile-cpu", write("rate", now.cpu), t("workers: {count}", { count: count(now.workers) }));
+  tile("tile-memory", megabytes(now.memory_bytes), t("resident"));
 }
 
 function showClasses(grown) {
@@ -124,12 +134,12 @@ function showConfidence({ bounds, counts }) {
   byId("confidence-none").hidden = total > 0;
 }
 
-function showParts(health, latest) {
+function showParts(now) {
   const store = ([name, is]) => (is === "unknown" ? [name, t(is), undefined] : [name, is, is === "ok"]);
   const parts = [
-    [t("This instance"), health ? t(health.status) : t("unknown"), health && health.status === "ready"],
-    [t("Storage"), health?.storage ?? (latest.storageUp ? "ok" : t("not available")), latest.storageUp],
-    ...Object.entries(health?.dependencies ?? {}).map(store),
+    [t("This instance"), t(now.status), now.status === "ready"],
+    [t("Storage"), now.storage, now.storage === "ok"],
+    ...Object.entries(now.dependencies).map(store),
   ];
   byId("parts").replaceChildren(
     ...parts.map(([name, text, good]) => {
@@ -138,7 +148,7 @@ function showParts(health, latest) {
       return element("div", {}, element("dt", { textContent: name }), value);
     }),
   );
-  byId("version").textContent = health ? `relance ${health.version} · ${health.model}` : "";
+  byId("version").textContent = [`relance ${now.version}`, now.release, now.model].filter(Boolean).join(" · ");
 }
 
 function showInstances() {
@@ -150,15 +160,15 @@ function showInstances() {
 }
 
 function show() {
-  const { history, health } = instances.get(chosen) ?? {};
+  const history = instances.get(chosen);
   if (!history?.latest) return;
   const { latest } = history;
   const grown = history.growth(seconds);
   showInstances();
-  showTiles(latest, grown, history.growth(NOW));
+  showTiles(latest.now, grown, history.growth(NOW));
   showClasses(grown);
   showConfidence(grown.confidence);
-  showParts(health, latest);
+  showParts(latest.now);
   const series = history.series(seconds);
   // Until there is more to show, what there is fills the charts.
   const begin = Math.max(latest.time - seconds, Math.min(history.samples[0].time, latest.time - LEAST));
@@ -167,30 +177,34 @@ function show() {
   }
 }
 
-function onSample({ instance, sample, health }) {
-  // Behind a load balancer each answer may come from another one.
-  if (!instances.has(instance)) {
-    if (instances.size === INSTANCES) instances.delete([...instances.keys()].find((name) => name !== chosen));
-    instances.set(instance, { history: new History(), health: null });
+function onSnapshots(snapshots) {
+  for (const snapshot of snapshots) {
+    const { instance } = snapshot;
+    if (!instances.has(instance)) {
+      if (instances.size === INSTANCES) instances.delete([...instances.keys()].find((name) => name !== chosen));
+      instances.set(instance, new History());
+    }
+    instances.get(instance).add(read(snapshot));
   }
-  instances.get(instance).history.add(sample);
-  if (instances.has(health?.instance)) instances.get(health.instance).health = health;
-  chosen ??= instance;
+  // Behind a load balancer each connection may lead to another one.
+  const { instance } = snapshots.at(-1);
+  if (instance !== connected) chosen = connected = instance;
   byId("live-body").removeAttribute("aria-busy");
-  state("watching", t("Watching {instance}, every 2 seconds", { instance: chosen }));
+  state("watching", t("Watching {instance}, every second", { instance }));
   show();
+  byId("instance").value = chosen;
 }
 
 function onError(error, wait) {
   if (error.name === "AbortError") return;
-  state("error", `${error.message} ${t("Trying again in {wait} s.", { wait: Math.round(wait / 1000) })}`);
+  state("error", `${error.message} ${t("Trying again in {wait} s.", { wait: Math.max(1, Math.round(wait / 1000)) })}`);
 }
 
 function run() {
   watching?.abort();
   if (paused) return state("paused", t("Paused"));
   watching = new AbortController();
-  watch({ onSample, onError }, watching.signal);
+  watch({ onSnapshots, onError }, watching.signal);
 }
 
 function build() {

@@ -7,11 +7,10 @@ import { collect, fileName, MOST } from "./export.js";
 import * as filters from "./filters.js";
 import { onLanguage, t, write } from "./i18n.js";
 import { patiently } from "./patience.js";
-import { source } from "./result.js";
+import { judgement, source } from "./result.js";
 import { showSmall } from "./thumbnails.js";
 
 const PAGE = 24;
-const SIDE = 96;
 
 const list = byId("requests-list");
 
@@ -22,6 +21,8 @@ let trail = [null];
 /** @type {{ requests: object[], next_cursor: string | null } | null} */
 let page = null;
 let loading = new AbortController();
+/** Ends the fetching of small pictures for rows that are no longer there. */
+let showing = new AbortController();
 let exporting = null;
 
 const address = () => {
@@ -42,6 +43,14 @@ function row(record) {
   });
   item.querySelector(".bar").style.setProperty("--share", record.confidence);
   item.querySelector("time").dateTime = record.timestamp;
+  const judged = judgement(record);
+  const mark = item.querySelector(".review");
+  mark.hidden = !judged;
+  if (judged) {
+    mark.textContent = judged.text;
+    mark.title = t("Reviewed");
+    mark.dataset.right = String(judged.right ?? "unsure");
+  }
   return item;
 }
 
@@ -56,8 +65,10 @@ function showPage() {
   const rows = new Map(shown.map((record) => [record.request_id, row(record)]));
   list.replaceChildren(...rows.values());
   const formats = new Map(shown.map((record) => [record.request_id, record.image_format.toUpperCase()]));
-  showSmall(rows.keys(), SIDE, loading.signal, (id, canvas) => {
-    frame(rows.get(id).querySelector(".thumbnail"), canvas, formats.get(id));
+  showing.abort();
+  showing = new AbortController();
+  showSmall(rows, showing.signal, (id, image) => {
+    frame(rows.get(id).querySelector(".thumbnail"), image, formats.get(id));
   });
 
   const hidden = page.requests.length - shown.length;
@@ -169,6 +180,7 @@ async function offerClasses() {
 
 export function close() {
   loading.abort();
+  showing.abort();
   detail.close();
 }
 

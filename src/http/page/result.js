@@ -16,6 +16,20 @@ export function bars(shares) {
 /** The bars of the most likely classes of an answer or record. */
 export const scores = (answer) => bars(answer.top.map((score) => ({ name: score.class, share: score.confidence })));
 
+/** Whether a review agrees with the model, in words. */
+export function verdict(record, review) {
+  if (review.label === "unsure") return t("nobody knows whether the model is right");
+  return review.label === record.prediction ? t("the model agrees") : t("the model is wrong");
+}
+
+/** A review in a word or two, and whether it agrees with the model; undefined if somebody was unsure. */
+export function judgement(record) {
+  const { review, prediction } = record;
+  if (!review) return null;
+  const unsure = review.label === "unsure";
+  return { text: unsure ? t("unsure") : review.label, right: unsure ? undefined : review.label === prediction };
+}
+
 /** Whether the work was done for this request. */
 export const source = (answer) => t(answer.cached ? "cached" : "computed");
 

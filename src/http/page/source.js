@@ -1,60 +1,99 @@
 /**
- * Where the live view gets its numbers: it asks `/metrics` and `/health/ready` again and again. Whatever
- * takes its place must call back with the same.
+ * Where the live view gets its numbers: the server-sent events of `/live`. They are read with fetch,
+ * because an EventSource cannot send the credentials.
  */
 
 import { call } from "./api.js";
-import { read } from "./history.js";
+import { t } from "./i18n.js";
 
-/** Milliseconds from one question to the next. */
-export const INTERVAL = 2000;
+/** Milliseconds without a snapshot after which the stream is taken to be broken; one comes each second. */
+const SILENCE = 8000;
+/** Milliseconds until the first new attempt, and at most. */
+const FIRST = 1000;
 const LONGEST = 30_000;
 
-async function readiness(signal) {
-  // 503 is an answer here; it says why.
-  const response = await fetch("health/ready", { signal, credentials: "omit" }).catch(() => null);
-  return response ? response.json().catch(() => null) : null;
+const dataOf = (event) =>
+  event
+    .split("\n")
+    .filter((line) => line.startsWith("data:"))
+    .map((line) => line.slice(5))
+    .join("\n");
+
+/** Reads the stream until it ends; `onEvents` gets the data of the events that came together. */
+export async function read(body, onEvents) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const events = (rest + value).split("\n\n");
+    rest = events.pop();
+    // Comments have no data.
+    const told = events.map(dataOf).filter(Boolean);
+    if (told.length > 0) onEvents(told);
+  }
 }
 
-async function ask(signal) {
-  const [response, health] = await Promise.all([call("metrics", { signal }), readiness(signal)]);
-  const instance = response.headers.get("X-Served-By") ?? "";
-  return { instance, sample: read(await response.text(), Date.now() / 1000), health };
+/** Listens until the stream ends or breaks, and throws why; returns if the signal ended it. */
+async function listen(onSnapshots, signal) {
+  const silence = new AbortController();
+  const response = await call("live", { signal: AbortSignal.any([signal, silence.signal]) });
+  let timer;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), SILENCE);
+  };
+  heard();
+  try {
+    await read(response.body, (events) => {
+      heard();
+      onSnapshots(events.map((data) => JSON.parse(data)));
+    });
+  } catch {
+    if (signal.aborted) return;
+    throw new Error(silence.signal.aborted ? t("Nothing has come for a while.") : t("The connection broke."));
+  } finally {
+    clearTimeout(timer);
+  }
+  if (!signal.aborted) throw new Error(t("The service has ended the connection."));
 }
 
 /**
- * Watches until the signal; pauses while the page is not looked at.
- * @param {{ onSample: (answer: { instance: string, sample: object, health: object | null }) => void,
- *           onError: (error: Error, wait: number) => void }} listener `wait` in milliseconds
+ * Watches until the signal; lets go while the page is not looked at.
+ * @param {{ onSnapshots: (snapshots: object[]) => void, onError: (error: Error, wait: number) => void }} listener
+ *   `wait` in milliseconds
  * @param {AbortSignal} signal
  */
-export function watch({ onSample, onError }, signal) {
+export function watch({ onSnapshots, onError }, signal) {
+  let stream = new AbortController();
   let timer;
   let failures = 0;
-  let asking = false;
 
-  const next = async () => {
-    if (asking || document.hidden || signal.aborted) return;
-    asking = true;
-    const began = performance.now();
-    let wait = INTERVAL;
-    try {
-      const answer = await ask(signal);
-      failures = 0;
-      if (!signal.aborted) onSample(answer);
-    } catch (error) {
-      failures += 1;
-      wait = Math.min(Math.max(INTERVAL * 2 ** (failures - 1), (error.retryAfter ?? 0) * 1000), LONGEST);
-      if (!signal.aborted) onError(error, wait);
-    }
-    asking = false;
-    if (!signal.aborted) timer = setTimeout(next, Math.max(0, wait - (performance.now() - began)));
-  };
-  const again = () => {
+  const connect = async () => {
     clearTimeout(timer);
-    next();
+    stream.abort();
+    if (document.hidden || signal.aborted) return;
+    const mine = (stream = new AbortController());
+    try {
+      await listen((snapshots) => {
+        failures = 0;
+        if (!mine.signal.aborted) onSnapshots(snapshots);
+      }, mine.signal);
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      failures += 1;
+      const backoff = Math.min(FIRST * 2 ** (failures - 1), LONGEST);
+      // Not all pages at the same moment.
+      const wait = Math.max(backoff * (0.75 + Math.random() / 2), (error.retryAfter ?? 0) * 1000);
+      onError(error, wait);
+      timer = setTimeout(connect, wait);
+    }
   };
-  document.addEventListener("visibilitychange", again, { signal });
-  signal.addEventListener("abort", () => clearTimeout(timer));
-  next();
+  document.addEventListener("visibilitychange", connect, { signal });
+  addEventListener("online", connect, { signal });
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    stream.abort();
+  });
+  connect();
 }

@@ -1,14 +1,13 @@
-/** Small copies of pictures, made in the browser. */
+/** Small copies of pictures: those that the service makes, and those of files made in the browser. */
 
 import { call } from "./api.js";
-import { inLanes, patiently } from "./patience.js";
+import { element } from "./dom.js";
+import { patiently } from "./patience.js";
 
-/** Pictures fetched at once; they are full size. */
-const LANES = 2;
-/** Small copies kept, of some 150 KB each. */
-const KEPT = 150;
-
-const kept = new Map();
+/** Small pictures fetched at once. */
+const LANES = 4;
+/** How far below the screen they are fetched already. */
+const AHEAD = "300px";
 
 /**
  * A canvas with the picture, its longer side at most `side` CSS pixels; undefined if this browser
@@ -33,26 +32,48 @@ export async function shrink(blob, side) {
   return canvas;
 }
 
-const failed = (id) => ({ id, canvas: undefined });
-
-async function small(id, side, signal) {
-  if (kept.has(id)) return kept.get(id);
-  const picture = await patiently(() => call(`requests/${id}/image`, { signal }), { signal });
-  const made = { id, canvas: await shrink(await picture.blob(), side) };
-  kept.set(id, made);
-  if (kept.size > KEPT) kept.delete(kept.keys().next().value);
-  return made;
+/** The small picture of a request. A plain `<img>` could not send the credentials. */
+async function small(id, signal) {
+  // The browser keeps it for as long as it likes: a picture never changes.
+  const answer = await patiently(() => call(`requests/${id}/thumbnail`, { signal }), { signal });
+  const url = URL.createObjectURL(await answer.blob());
+  const image = element("img", { src: url, alt: "", decoding: "async" });
+  await image.decode().finally(() => URL.revokeObjectURL(url));
+  return image;
 }
 
 /**
- * Small copies of the pictures of some requests, each shown as soon as it is there. Those in sight
- * come first as the ids are in the order of the list.
+ * Fetches the small pictures of requests when their elements come into sight.
+ * @param {Map<string, Element>} elements by request
+ * @param {AbortSignal} signal
+ * @param {(id: string, image: HTMLImageElement | undefined) => void} show
  */
-export function showSmall(ids, side, signal, show) {
-  return inLanes(LANES, ids, async (id) => {
-    if (signal.aborted) return;
+export function showSmall(elements, signal, show) {
+  const ids = new Map([...elements].map(([id, shown]) => [shown, id]));
+  const waiting = [];
+  let busy = 0;
+  const next = async () => {
+    if (busy === LANES || signal.aborted) return;
+    const id = waiting.shift();
+    if (!id) return;
+    busy += 1;
     // A picture that is gone leaves its frame empty.
-    const made = await small(id, side, signal).catch(() => failed(id));
-    if (!signal.aborted) show(made.id, made.canvas);
-  });
+    const image = await small(id, signal).catch(() => undefined);
+    busy -= 1;
+    if (!signal.aborted) show(id, image);
+    next();
+  };
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        observer.unobserve(target);
+        waiting.push(ids.get(target));
+        next();
+      }
+    },
+    { rootMargin: AHEAD },
+  );
+  for (const shown of elements.values()) observer.observe(shown);
+  signal.addEventListener("abort", () => observer.disconnect());
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::records::Record;
+use crate::records::{Queue, Record};
 use crate::remote::{Failure, FailureKind};
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -16,6 +16,9 @@ struct Item<'a> {
     /// Seconds from the last write until the item is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<i32>,
+    /// Where it waits for its first review.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
     #[serde(flatten)]
     record: &'a Record,
 }
@@ -25,6 +28,7 @@ pub fn of(record: &Record, retention_days: u32) -> Result<Value, Failure> {
     let item = Item {
         id: record.request_id,
         ttl: ttl(record, retention_days),
+        queue: Queue::of(record).filter(|_| record.review.is_none()),
         record,
     };
     json(&item)

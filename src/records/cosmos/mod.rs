@@ -5,6 +5,7 @@ mod connection;
 mod failure;
 mod item;
 mod query;
+mod reviews;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl Cosmos {
         &self.presence
     }
 
-    /// Adds or replaces records; one outcome for each, in order. After a failure that is not about one record, those
+    /// Adds or replaces records; one outcome for each, in order. Reviews that are there stay. After a failure that is not about one record, those
     /// that are not on their way yet fail like it.
     pub async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
         let stop = OnceLock::new();
@@ -84,12 +85,7 @@ impl Cosmos {
         if let Some(failure) = stop.get() {
             return Err(failure.clone());
         }
-        let item = item::of(record, self.retention_days)?;
-        let id = record.request_id.to_string();
-        let upserted = self.call(|container| async move {
-            let upserted = container.upsert_item(id.clone(), &id, item, None).await;
-            upserted.map(drop).map_err(|e| failure::of(&e))
-        });
+        let upserted = self.call(|container| self.write(container, record));
         upserted.await.inspect_err(|failure| {
             if failure.kind != FailureKind::Rejected {
                 let _ = stop.set(failure.clone());

@@ -4,9 +4,10 @@ use azure_data_cosmos::Query;
 use azure_data_cosmos::options::MaxItemCountHint;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{failure, item};
-use crate::records::Filter;
+use crate::records::{Filter, ModelName, Queue, UNSURE};
 use crate::remote::Failure;
 
 /// The newest records that pass the filter, no more than `wanted`.
@@ -17,6 +18,21 @@ pub fn list(filter: &Filter, wanted: usize) -> Result<Query, Failure> {
     conditions.add("c.confidence <=", filter.max_confidence)?;
     conditions.add("c.request_id >=", filter.lowest_id())?;
     conditions.add("c.request_id <", filter.below_id())?;
+    conditions.add("c.review.label =", filter.label.as_ref())?;
+    match filter.reviewed {
+        Some(true) => conditions.hold(REVIEWED),
+        Some(false) => conditions.hold("NOT IS_DEFINED(c.review.label)"),
+        None => {}
+    }
+    if let Some(disagrees) = filter.disagrees {
+        conditions.add("c.review.label !=", Some(UNSURE))?;
+        conditions.hold(if disagrees {
+            "c.review.label != c.prediction"
+        } else {
+            "c.review.label = c.prediction"
+        });
+        conditions.hold(REVIEWED);
+    }
     // The composite index serves filter and order together only if both are in the order.
     let order = match filter.prediction {
         Some(_) => "c.prediction ASC, c.request_id DESC",
@@ -25,6 +41,39 @@ pub fn list(filter: &Filter, wanted: usize) -> Result<Query, Failure> {
     conditions.query(
         &format!("SELECT TOP {wanted} * FROM c"),
         &format!("ORDER BY {order}"),
+    )
+}
+
+/// The first `wanted` records of a queue.
+pub fn unreviewed(queue: Queue, wanted: usize) -> Result<Query, Failure> {
+    let mut conditions = Conditions::default();
+    conditions.add("c.queue =", Some(queue))?;
+    let order = match queue {
+        Queue::Doubtful => "c.queue ASC, c.confidence ASC",
+        Queue::Random => "c.queue ASC, c.request_id DESC",
+    };
+    conditions.query(
+        &format!("SELECT TOP {wanted} * FROM c"),
+        &format!("ORDER BY {order}"),
+    )
+}
+
+/// What figures are made of, of the newest reviewed records before one of them, no more than `wanted`.
+pub fn judged(
+    model: Option<&ModelName>,
+    before: Option<Uuid>,
+    wanted: usize,
+) -> Result<Query, Failure> {
+    let mut conditions = Conditions::default();
+    conditions.hold(REVIEWED);
+    conditions.add("c.model.name =", model.map(|model| &model.name))?;
+    conditions.add("c.model.version =", model.map(|model| &model.version))?;
+    conditions.add("c.request_id <", before)?;
+    conditions.query(
+        &format!(
+            "SELECT TOP {wanted} c.request_id, c.prediction, c.confidence, c.review.label, c.review.selection FROM c"
+        ),
+        "ORDER BY c.request_id DESC",
     )
 }
 
@@ -43,6 +92,9 @@ pub fn page_size(wanted: usize, partitions: usize) -> MaxItemCountHint {
     MaxItemCountHint::Limit(std::num::NonZeroU32::new(size).unwrap_or(std::num::NonZeroU32::MIN))
 }
 
+/// A record without a review has null there, which has no fields.
+const REVIEWED: &str = "IS_DEFINED(c.review.label)";
+
 #[derive(Default)]
 struct Conditions {
     texts: Vec<String>,
@@ -57,6 +109,10 @@ impl Conditions {
             self.values.push(item::json(&value)?);
         }
         Ok(())
+    }
+
+    fn hold(&mut self, condition: &str) {
+        self.texts.push(condition.to_owned());
     }
 
     fn query(self, select: &str, order: &str) -> Result<Query, Failure> {

@@ -16,11 +16,18 @@ struct Migration {
 }
 
 // What has been released never changes; a change is a new step at the end.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "requests",
-    sql: include_str!("migrations/0001_requests.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "requests",
+        sql: include_str!("migrations/0001_requests.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "reviews",
+        sql: include_str!("migrations/0002_reviews.sql"),
+    },
+];
 
 /// How long all steps together may take, waiting for another instance counted in.
 const LIMIT: Duration = Duration::from_secs(60);

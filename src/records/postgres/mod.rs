@@ -7,6 +7,7 @@ mod connect;
 mod errors;
 mod migrations;
 mod queries;
+mod reviews;
 mod tls;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,7 +128,8 @@ impl Postgres {
     /// As [`Self::get`].
     pub async fn list(&self, filter: &Filter) -> Result<Page, Failure> {
         // PostgreSQL refuses text with a NUL in it, so no record has one.
-        if filter.prediction.as_ref().is_some_and(|p| p.contains('\0')) {
+        let mut texts = filter.prediction.iter().chain(&filter.label);
+        if texts.any(|text| text.contains('\0')) {
             return Ok(Page {
                 records: Vec::new(),
                 next: None,
@@ -190,11 +192,17 @@ impl Postgres {
         }
     }
 
-    async fn insert<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Result<(), Failure> {
-        let columns = Columns::of(records)?;
-        self.call(WRITE, queries::UPSERT, &columns.params())
-            .await
-            .map(|_| ())
+    async fn insert<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+    ) -> Result<(), Failure> {
+        let columns = Columns::of(records.clone())?;
+        self.call(WRITE, queries::UPSERT, &columns.params()).await?;
+        // Few have any: those that were kept on a disk before there was a shared store.
+        for record in records.filter(|record| !record.reviews().is_empty()) {
+            self.review(record.request_id, record.reviews()).await?;
+        }
+        Ok(())
     }
 
     async fn call(

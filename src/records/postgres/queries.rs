@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
-use super::super::{ClassScore, Filter, ModelName, Record};
+use super::super::{ClassScore, Filter, ModelName, Record, Review};
 use crate::remote::{Failure, FailureKind};
 
 /// A value and its type. Types are sent along, so that no statement has to be prepared first.
@@ -23,8 +23,12 @@ WHERE ($1 IS NULL OR prediction = $1)
   AND ($3 IS NULL OR confidence <= $3)
   AND ($4 IS NULL OR request_id >= $4)
   AND ($5 IS NULL OR request_id < $5)
+  AND ($6 IS NULL OR (reviews IS NOT NULL) = $6)
+  AND ($7 IS NULL OR (reviews IS NOT NULL AND reviews -> -1 ->> 'label' = $7))
+  AND ($8 IS NULL OR (reviews IS NOT NULL AND reviews -> -1 ->> 'label' <> 'unsure'
+                      AND (reviews -> -1 ->> 'label' <> prediction) = $8))
 ORDER BY request_id DESC
-LIMIT $6";
+LIMIT $9";
 
 pub const DELETE: &str = "DELETE FROM relance_requests WHERE request_id = $1 RETURNING 1";
 
@@ -135,6 +139,9 @@ pub struct ListParams<'a> {
     max_confidence: Option<f32>,
     lowest: Option<Uuid>,
     below: Option<Uuid>,
+    reviewed: Option<bool>,
+    label: Option<&'a str>,
+    disagrees: Option<bool>,
     limit: i64,
 }
 
@@ -147,17 +154,23 @@ impl<'a> ListParams<'a> {
             max_confidence: filter.max_confidence,
             lowest: filter.lowest_id(),
             below: filter.below_id(),
+            reviewed: filter.reviewed,
+            label: filter.label.as_deref(),
+            disagrees: filter.disagrees,
             limit: i64::try_from(filter.limit).map_or(i64::MAX, |limit| limit.saturating_add(1)),
         }
     }
 
-    pub fn params(&self) -> [Param<'_>; 6] {
+    pub fn params(&self) -> [Param<'_>; 9] {
         [
             (&self.prediction, Type::TEXT),
             (&self.min_confidence, Type::FLOAT4),
             (&self.max_confidence, Type::FLOAT4),
             (&self.lowest, Type::UUID),
             (&self.below, Type::UUID),
+            (&self.reviewed, Type::BOOL),
+            (&self.label, Type::TEXT),
+            (&self.disagrees, Type::BOOL),
             (&self.limit, Type::INT8),
         ]
     }
@@ -177,7 +190,7 @@ pub fn record(row: &Row) -> Result<Record, Failure> {
 }
 
 fn read(row: &Row) -> Result<Record, tokio_postgres::Error> {
-    Ok(Record {
+    let mut record = Record {
         request_id: row.try_get("request_id")?,
         timestamp: row.try_get("timestamp")?,
         image_name: row.try_get("image_name")?,
@@ -199,5 +212,10 @@ fn read(row: &Row) -> Result<Record, tokio_postgres::Error> {
         client: row.try_get("client")?,
         instance: row.try_get("instance")?,
         status: row.try_get::<_, i16>("status")?.unsigned_abs(),
-    })
+        review: None,
+        review_history: None,
+    };
+    let reviews: Option<Json<Vec<Review>>> = row.try_get("reviews")?;
+    record.add_reviews(reviews.into_iter().flat_map(|reviews| reviews.0));
+    Ok(record)
 }

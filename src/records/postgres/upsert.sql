@@ -22,5 +22,5 @@ ON CONFLICT (request_id) DO UPDATE SET
     client = excluded.client,
     user_ip = excluded.user_ip,
     top = excluded.top
--- A batch that is sent again after a lost answer writes nothing.
+-- What has been reviewed meanwhile keeps its reviews. A batch that is sent again after a lost answer writes nothing.
 WHERE kept.* IS DISTINCT FROM excluded.*

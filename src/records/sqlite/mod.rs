@@ -2,6 +2,7 @@
 
 mod open;
 mod reader;
+mod reviews;
 mod row;
 mod write;
 
@@ -11,7 +12,8 @@ use rusqlite::ErrorCode;
 
 pub use open::{checkpoint, open_checkpointer, open_writer, restart_log};
 pub use reader::Reader;
-pub use write::{Spool, count_waiting, fill_outbox, forget, insert, shipped};
+pub use reviews::{count_waiting_reviews, forget_reviews, review, reviews_shipped};
+pub use write::{Spool, count_waiting, forget, insert, prepare, shipped};
 
 /// SQLite's error as an I/O error: `StorageFull` and `ReadOnlyFilesystem` are told apart from the rest.
 pub fn io_error(error: &rusqlite::Error) -> io::Error {
@@ -64,6 +66,8 @@ mod tests {
             client: None,
             instance: "here".into(),
             status: 200,
+            review: None,
+            review_history: None,
         }
     }
 

@@ -36,7 +36,21 @@ CREATE TABLE IF NOT EXISTS outbox (request_id BLOB NOT NULL PRIMARY KEY) STRICT,
 PRAGMA user_version = 1;
 ";
 
-const VERSION: i64 = 1;
+// Reviews of a request are JSON in its row; those of requests that have been shipped wait in a table of their own.
+const REVIEWS: &str = "
+ALTER TABLE requests ADD COLUMN reviews TEXT;
+CREATE INDEX requests_reviewed ON requests (request_id) WHERE reviews IS NOT NULL;
+CREATE TABLE review_outbox (
+    review_id  BLOB NOT NULL PRIMARY KEY,
+    request_id BLOB NOT NULL,
+    review     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX review_outbox_by_request ON review_outbox (request_id);
+PRAGMA user_version = 2;
+";
+
+/// What brings the database from each version to the next.
+const STEPS: [&str; 2] = [SCHEMA, REVIEWS];
 
 /// How long the writer lets itself be held up by readers.
 const WRITER_PATIENCE: Duration = Duration::from_millis(50);
@@ -56,9 +70,9 @@ pub fn open_writer(path: &Path, fsync: bool) -> io::Result<Connection> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.busy_timeout(WRITER_PATIENCE)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version < VERSION {
-            connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?;
+        let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        for step in STEPS.iter().skip(version as usize) {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {step} COMMIT;"))?;
         }
         Ok(connection)
     };

@@ -10,10 +10,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use uuid::Uuid;
 
 use super::io_error;
+use super::reviews::LABEL;
 use super::row::from_row;
 use super::write::Spool;
 use crate::records::bounds::first_id_at;
-use crate::records::{Filter, Page, Record};
+use crate::records::{Filter, Page, Record, UNSURE};
 
 /// Reads records while the writer writes.
 pub struct Reader {
@@ -54,8 +55,13 @@ impl Reader {
         let (conditions, values) = conditions(filter);
         // One more than asked for tells whether there is a next page.
         let limit = filter.limit + 1;
+        let index = if filter.wants_reviewed() {
+            "INDEXED BY requests_reviewed"
+        } else {
+            ""
+        };
         let sql = format!(
-            "SELECT * FROM requests WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}"
+            "SELECT * FROM requests {index} WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}"
         );
         let mut records = self.with(|connection| {
             connection
@@ -149,7 +155,10 @@ impl Reader {
         })
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
+    pub(super) fn with<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> io::Result<T> {
         let kept = self
             .idle
             .lock()
@@ -192,6 +201,21 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     }
     if let Some(below) = filter.below_id() {
         add("request_id <", below.as_bytes().to_vec().into());
+    }
+    if let Some(label) = &filter.label {
+        add(&format!("{LABEL} ="), label.clone().into());
+    }
+    if filter.wants_reviewed() {
+        conditions.push("reviews IS NOT NULL".into());
+    }
+    if filter.reviewed == Some(false) {
+        conditions.push("reviews IS NULL".into());
+    }
+    if let Some(disagrees) = filter.disagrees {
+        let how = if disagrees { "<>" } else { "=" };
+        conditions.push(format!(
+            "{LABEL} <> '{UNSURE}' AND {LABEL} {how} prediction"
+        ));
     }
     (conditions.join(" AND "), values)
 }

@@ -2,25 +2,23 @@
 
 use jiff::Timestamp;
 use rusqlite::Row;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::records::{ModelName, Record};
+use crate::records::{ModelName, Record, Review};
 
 /// The record in a row of `requests`.
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let conversion = |e: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, e)
-    };
     let top: String = row.get("top")?;
     let sha256: Vec<u8> = row.get("image_sha256")?;
     let millis = row.get("timestamp")?;
-    Ok(Record {
+    let mut record = Record {
         request_id: Uuid::from_bytes(row.get("request_id")?),
         timestamp: Timestamp::from_millisecond(millis).map_err(|e| conversion(e.into()))?,
         image_name: row.get("image_name")?,
         prediction: row.get("prediction")?,
         confidence: row.get::<_, f64>("confidence")? as f32,
-        top: serde_json::from_str(&top).map_err(|e| conversion(e.into()))?,
+        top: from_json(&top)?,
         processing_time: row.get("processing_time")?,
         cached: row.get("cached")?,
         model: ModelName {
@@ -36,5 +34,20 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
         client: row.get("client")?,
         instance: row.get("instance")?,
         status: row.get("status")?,
-    })
+        review: None,
+        review_history: None,
+    };
+    if let Some(reviews) = row.get::<_, Option<String>>("reviews")? {
+        record.add_reviews(from_json::<Vec<Review>>(&reviews)?);
+    }
+    Ok(record)
+}
+
+/// What stands in a column of JSON.
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|e| conversion(e.into()))
+}
+
+fn conversion(e: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, e)
 }

@@ -1,22 +1,39 @@
 //! What the one writer does.
 
 use rusqlite::{Connection, params};
+use serde::Serialize;
 use uuid::Uuid;
 
+use super::reviews::settle;
 use crate::records::Record;
 
-const INSERT: &str = "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                      ?15, ?16, ?17, ?18, ?19)";
+const INSERT: &str = "INSERT INTO requests (request_id, timestamp, image_name, prediction, confidence, top, \
+                      processing_time, cached, model, model_version, image_sha256, image_ref, image_format, \
+                      image_width, image_height, user_ip, client, instance, status, reviews) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+                      ?20)";
+
+// What is asked for review in turn. Where records only pass through, nobody asks, and each would cost its insertion.
+const QUEUES: &str = "
+CREATE INDEX IF NOT EXISTS requests_doubtful ON requests (confidence)
+    WHERE NOT cached AND reviews IS NULL AND substr(request_id, 16) >= x'30';
+CREATE INDEX IF NOT EXISTS requests_random ON requests (request_id)
+    WHERE substr(request_id, 16) < x'30' AND reviews IS NULL;
+";
+const NO_QUEUES: &str = "
+DROP INDEX IF EXISTS requests_doubtful;
+DROP INDEX IF EXISTS requests_random;
+";
 
 /// Adds one record, which waits if the spool says so.
 ///
 /// # Errors
 /// SQLite's.
 pub fn insert(connection: &Connection, spool: Spool, record: &Record) -> rusqlite::Result<()> {
-    let failed =
-        |e: Box<dyn std::error::Error + Send + Sync>| rusqlite::Error::ToSqlConversionFailure(e);
-    let top = serde_json::to_string(&record.top).map_err(|e| failed(e.into()))?;
-    let sha256 = hex::decode(&record.image_sha256).map_err(|e| failed(e.into()))?;
+    let top = json(&record.top)?;
+    let reviews = record.review_history.as_ref().map(json).transpose()?;
+    let sha256 = hex::decode(&record.image_sha256)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     connection.prepare_cached(INSERT)?.execute(params![
         record.request_id.as_bytes(),
         record.timestamp.as_millisecond(),
@@ -37,6 +54,7 @@ pub fn insert(connection: &Connection, spool: Spool, record: &Record) -> rusqlit
         record.client,
         record.instance,
         record.status,
+        reviews,
     ])?;
     if spool == Spool::Outbox {
         connection
@@ -115,14 +133,32 @@ pub fn count_waiting(connection: &Connection, spool: Spool) -> rusqlite::Result<
     Ok(count.try_into().unwrap_or(0))
 }
 
-/// Lets all records wait if none does: their pictures may have been kept here before there was a shared store.
+/// Makes the database ready for where records are kept now, whatever held before.
 ///
 /// # Errors
 /// SQLite's.
-pub fn fill_outbox(connection: &Connection) -> rusqlite::Result<()> {
+pub fn prepare(connection: &Connection, spool: Spool) -> rusqlite::Result<()> {
+    if spool == Spool::Requests {
+        return connection.execute_batch(NO_QUEUES);
+    }
+    connection.execute_batch(QUEUES)?;
+    settle(connection)?;
+    if spool == Spool::Outbox {
+        fill_outbox(connection)?;
+    }
+    Ok(())
+}
+
+// All records wait if none does: their pictures may have been kept here before there was a shared store.
+fn fill_outbox(connection: &Connection) -> rusqlite::Result<()> {
     let fill = "INSERT INTO outbox SELECT request_id FROM requests
                 WHERE NOT EXISTS (SELECT 1 FROM outbox)";
     connection.execute(fill, []).map(drop)
+}
+
+/// As text for a column.
+pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
 }
 
 fn remove(connection: &Connection, table: &str, request_ids: &[Uuid]) -> rusqlite::Result<u64> {

@@ -78,8 +78,12 @@ async fn missing_rights() {
     );
 
     // With tables that somebody else made, and the rights of docs/postgresql.md.
-    let tables = include_str!("../../../src/records/postgres/migrations/0001_requests.sql");
-    admin.batch_execute(tables).await.unwrap();
+    for step in [
+        include_str!("../../../src/records/postgres/migrations/0001_requests.sql"),
+        include_str!("../../../src/records/postgres/migrations/0002_reviews.sql"),
+    ] {
+        admin.batch_execute(step).await.unwrap();
+    }
     let page = std::fs::read_to_string(crate::support::repo().join("docs/postgresql.md")).unwrap();
     let block = |begin: &str| {
         let from = page

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use relance::records::{ClassScore, Filter, ModelName, Page, Record};
+use relance::records::{ClassScore, Filter, ModelName, Page, Queue, Record, Review, Tally};
 use relance::remote::{Failure, FailureKind};
 use uuid::Uuid;
 
@@ -14,6 +14,9 @@ pub trait RecordStore {
     async fn list(&self, filter: &Filter) -> Result<Page, Failure>;
     async fn delete(&self, request_id: Uuid) -> Result<bool, Failure>;
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure>;
+    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure>;
+    async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure>;
+    async fn tallies(&self, model: Option<&ModelName>) -> Result<Vec<Tally>, Failure>;
 }
 
 /// When the first record was made, in milliseconds.
@@ -70,6 +73,8 @@ pub fn record(n: u64) -> Record {
         client: Some("ana".into()),
         instance: "here".into(),
         status: 200,
+        review: None,
+        review_history: None,
     }
 }
 
@@ -269,6 +274,7 @@ pub async fn filters_combine(store: &impl RecordStore) {
                             to,
                             before,
                             limit: 20,
+                            ..Filter::default()
                         };
                         let page = store.list(&filter).await.unwrap();
                         let expected = expected(&records, &filter);
