@@ -21,6 +21,7 @@ use super::query::Params;
 #[utoipa::path(
     get,
     path = "/dataset.zip",
+    operation_id = "download_dataset",
     tag = "review",
     params(DatasetParams),
     responses(

@@ -49,6 +49,7 @@ pub(super) struct ReviewForm {
 #[utoipa::path(
     put,
     path = "/requests/{request_id}/review",
+    operation_id = "review_request",
     tag = "review",
     params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
     request_body = ReviewForm,
@@ -118,6 +119,7 @@ impl Accepts for NextParams {
 #[utoipa::path(
     get,
     path = "/review/next",
+    operation_id = "next_review",
     tag = "review",
     params(NextParams),
     responses(
@@ -165,6 +167,7 @@ impl Accepts for SummaryParams {
 #[utoipa::path(
     get,
     path = "/review/summary",
+    operation_id = "review_summary",
     tag = "review",
     params(SummaryParams),
     responses(

@@ -19,6 +19,7 @@ use crate::service::Refusal;
 #[utoipa::path(
     get,
     path = "/requests/{request_id}/thumbnail",
+    operation_id = "get_request_thumbnail",
     tag = "requests",
     params(("request_id" = Uuid, Path, description = "Identifier from the answer to `POST /predict`")),
     responses(
