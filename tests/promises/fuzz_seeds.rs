@@ -81,7 +81,7 @@ fn pictures() {
 fn models() {
     let folder = tempfile::tempdir().unwrap();
     let settings = house::settings(root(), folder.path()).model;
-    let bare = root().join("tests/fixtures/models/yolo11n-cls-nc10-64-stripped.onnx");
+    let bare = root().join("fuzz/bare.onnx");
     let bare = fs::read(bare).unwrap();
     let path = folder.path().join("model.onnx");
     let mut loaded = 0;
