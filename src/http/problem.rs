@@ -157,6 +157,29 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether only a request that brings a picture can have it.
+    pub(super) fn is_of_pictures(self) -> bool {
+        matches!(
+            self,
+            Self::EmptyBody
+                | Self::MissingField
+                | Self::SeveralPictures
+                | Self::BadMultipart
+                | Self::BadReference
+                | Self::UnknownReference
+                | Self::TooManyPixels
+                | Self::UnsupportedPicture
+                | Self::DamagedPicture
+        )
+    }
+
+    /// Whether only a request that brings a review can have it.
+    pub(super) fn is_of_reviews(self) -> bool {
+        matches!(self, Self::BadReview | Self::UnknownLabel)
+    }
+}
+
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let detail = detail.into();

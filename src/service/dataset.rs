@@ -81,6 +81,9 @@ impl Service {
     async fn index(&self, filter: Filter) -> Result<Index, Refusal> {
         let dir = self.storage.dir().to_owned();
         let mut index = blocking(move || Index::create(&dir)).await?;
+        if filter.reviewed == Some(false) {
+            return Ok(index);
+        }
         let mut filter = Filter {
             reviewed: Some(true),
             limit: PAGE,

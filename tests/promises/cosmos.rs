@@ -120,6 +120,7 @@ async fn items_lie_as_documented() {
     record.timestamp =
         jiff::Timestamp::from_millisecond(jiff::Timestamp::now().as_millisecond()).unwrap();
     record.confidence = 0.98;
+    record.cached = false;
     let month = Cosmos::new(&settings, 30).unwrap();
     assert_eq!(month.upsert(std::slice::from_ref(&record)).await, [Ok(())]);
     let item = emulator.items().await.remove(0);

@@ -50,7 +50,11 @@ fn headers() -> Value {
 }
 
 fn complete_operation(operation: &mut Value) {
-    let has_body = operation.get("requestBody").is_some();
+    let body = match operation.get("requestBody") {
+        None => Content::None,
+        Some(_) if operation["tags"][0] == "review" => Content::Review,
+        Some(_) => Content::Pictures,
+    };
     if let Some(form) = operation.pointer_mut("/requestBody/content/multipart~1form-data") {
         form["encoding"] = json!({
             "image": {"contentType": PICTURES},
@@ -77,11 +81,29 @@ fn complete_operation(operation: &mut Value) {
             .or_insert_with(|| error("No or wrong credentials"));
     }
     for (status, response) in responses {
-        complete_response(status, response, has_body);
+        complete_response(status, response, body);
     }
 }
 
-fn complete_response(status: &str, response: &mut Value, has_body: bool) {
+/// What a request brings.
+#[derive(Clone, Copy)]
+enum Content {
+    None,
+    Pictures,
+    Review,
+}
+
+impl Content {
+    fn can_have(self, kind: Kind) -> bool {
+        match self {
+            Self::None => !kind.needs_body(),
+            Self::Pictures => !kind.is_of_reviews(),
+            Self::Review => !kind.is_of_pictures(),
+        }
+    }
+}
+
+fn complete_response(status: &str, response: &mut Value, body: Content) {
     response["headers"]["X-Served-By"] = json!({"$ref": "#/components/headers/ServedBy"});
     response["headers"]["X-Request-Id"] = json!({"$ref": "#/components/headers/RequestId"});
     let content = response.get_mut("content");
@@ -91,7 +113,7 @@ fn complete_response(status: &str, response: &mut Value, has_body: bool) {
     let kinds = Kind::ALL
         .iter()
         .filter(|kind| kind.status().as_str() == status);
-    let kinds = kinds.filter(|kind| has_body || !kind.needs_body());
+    let kinds = kinds.filter(|kind| body.can_have(**kind));
     let examples: Map<_, _> = kinds
         .map(|kind| (kind.slug().to_owned(), example(*kind)))
         .collect();

@@ -77,6 +77,7 @@ async fn the_description_is_the_committed_one_and_true() {
                 "POST" if path.ends_with("/index") => StatusCode::OK,
                 "POST" if path.ends_with("/batch") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "POST" => StatusCode::BAD_REQUEST,
+                "PUT" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "DELETE" => StatusCode::NO_CONTENT,
                 _ => StatusCode::OK,
             };
