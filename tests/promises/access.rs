@@ -142,6 +142,7 @@ async fn only_health_and_documentation_are_open() {
     let healthy_v2 = ["/v2/health/live", "/v2/health/ready"];
     assert_eq!(open, [&healthy[..], &healthy_v2].concat());
     let guarded = [
+        "/dataset.zip",
         "/metrics",
         "/models",
         "/predict",
@@ -150,6 +151,9 @@ async fn only_health_and_documentation_are_open() {
         "/requests/{request_id}",
         "/requests/{request_id}",
         "/requests/{request_id}/image",
+        "/requests/{request_id}/review",
+        "/review/next",
+        "/review/summary",
         "/v2",
         "/v2/models/{model}",
         "/v2/models/{model}/config",
