@@ -296,7 +296,8 @@ fn count_members(archive: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_does_not_grow_with_the_dataset() {
     const MANY: u64 = 40_000;
-    const BOUND: u64 = 12 << 10;
+    // A directory of 40,000 members in memory would be more, and 2,000 pictures ten times as much.
+    const BOUND: u64 = 20 << 10;
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     prepare(&data, MANY);
