@@ -58,7 +58,8 @@ pub(super) async fn picture(body: Bytes, boundary: String) -> Result<FormPicture
     one.ok_or_else(|| missing(Vec::new()))
 }
 
-/// The pictures in a form, in their order: at least one, at most `most`. Other fields are passed over.
+/// The pictures in a form, in their order: at least one, at most `most`. Other fields are passed over, and so are those
+/// that were left empty: browsers send a part for them, too.
 pub(super) async fn pictures(
     body: Bytes,
     boundary: String,
@@ -68,18 +69,27 @@ pub(super) async fn pictures(
     let mut parts = multer::Multipart::new(stream, boundary);
     let mut found = Vec::new();
     let mut others = Vec::new();
+    let mut blank = None;
     while let Some(mut part) = parts.next_field().await.map_err(malformed)? {
         let field = part.name().unwrap_or_default().to_owned();
         if !matches!(field.as_str(), "image" | "file") {
             others.push(field);
             continue;
         }
-        if found.len() == most {
-            return Err(Problem::new(Kind::SeveralPictures, too_many(most)));
-        }
         let name = part.file_name().map(str::to_owned);
         let bytes = content(&mut part).await.map_err(malformed)?;
-        found.push(FormPicture { bytes, name, field });
+        let is_blank = bytes.is_empty() && name.as_deref().is_none_or(str::is_empty);
+        let picture = FormPicture { bytes, name, field };
+        if is_blank {
+            blank = Some(picture);
+        } else if found.len() == most {
+            return Err(Problem::new(Kind::SeveralPictures, too_many(most)));
+        } else {
+            found.push(picture);
+        }
+    }
+    if found.is_empty() {
+        found.extend(blank);
     }
     if found.is_empty() {
         return Err(missing(others));

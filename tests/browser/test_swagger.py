@@ -18,7 +18,8 @@ PASSWORD = "an ASCII password"
 
 @pytest.fixture(scope="module")
 def locked(new_instance: Callable[..., Instance]) -> Instance:
-    return new_instance(API_USERNAME=USER, API_PASSWORD=PASSWORD, API_KEYS=f"test:{digest()}")
+    model = str(REPO / "models/bottle.onnx")
+    return new_instance(MODEL=model, API_USERNAME=USER, API_PASSWORD=PASSWORD, API_KEYS=f"test:{digest()}")
 
 
 class Operation:

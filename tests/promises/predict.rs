@@ -51,6 +51,10 @@ async fn every_way_to_send_a_picture_gives_the_same_answer() {
         .text("note", "hello")
         .part("image", part())
         .text("more", "of it");
+    // As Swagger UI and the forms of browsers send it.
+    let left = Form::new().text("image", "").part("file", part());
+    let nothing = Part::bytes(Vec::new()).file_name("");
+    let unchosen = Form::new().part("image", part()).part("file", nothing);
     let ways = [
         ("field image", form(&app, "image", part())),
         ("field file", form(&app, "file", part())),
@@ -59,6 +63,11 @@ async fn every_way_to_send_a_picture_gives_the_same_answer() {
             form(&app, "image", Part::bytes(bytes.clone())),
         ),
         ("field among others", app.post("/predict").multipart(beside)),
+        (
+            "field image left empty",
+            app.post("/predict").multipart(left),
+        ),
+        ("no file chosen", app.post("/predict").multipart(unchosen)),
         ("image/jpeg", raw(&app, "image/jpeg", bytes.clone())),
         (
             "octet-stream",
