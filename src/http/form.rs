@@ -10,6 +10,9 @@ use super::problem::{Kind, Problem};
 /// What a form is read as, for error messages.
 const ACCEPTED: &str = "a picture is sent in the field `image` or `file`";
 
+/// File names of what has none; browsers call it the latter.
+const UNNAMED: [&str; 2] = ["", "blob"];
+
 /// A picture in a form.
 pub(super) struct FormPicture {
     pub bytes: Bytes,
@@ -78,7 +81,7 @@ pub(super) async fn pictures(
         }
         let name = part.file_name().map(str::to_owned);
         let bytes = content(&mut part).await.map_err(malformed)?;
-        let is_blank = bytes.is_empty() && name.as_deref().is_none_or(str::is_empty);
+        let is_blank = bytes.is_empty() && UNNAMED.contains(&name.as_deref().unwrap_or_default());
         let picture = FormPicture { bytes, name, field };
         if is_blank {
             blank = Some(picture);

@@ -143,6 +143,7 @@ async fn only_health_and_documentation_are_open() {
     assert_eq!(open, [&healthy[..], &healthy_v2].concat());
     let guarded = [
         "/dataset.zip",
+        "/live",
         "/metrics",
         "/models",
         "/predict",
@@ -152,6 +153,7 @@ async fn only_health_and_documentation_are_open() {
         "/requests/{request_id}",
         "/requests/{request_id}/image",
         "/requests/{request_id}/review",
+        "/requests/{request_id}/thumbnail",
         "/review/next",
         "/review/summary",
         "/v2",

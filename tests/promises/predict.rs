@@ -52,9 +52,11 @@ async fn every_way_to_send_a_picture_gives_the_same_answer() {
         .part("image", part())
         .text("more", "of it");
     // As Swagger UI and the forms of browsers send it.
-    let left = Form::new().text("image", "").part("file", part());
-    let nothing = Part::bytes(Vec::new()).file_name("");
-    let unchosen = Form::new().part("image", part()).part("file", nothing);
+    let empty = |name| Part::bytes(Vec::new()).file_name(name);
+    let left = Form::new()
+        .part("image", empty("blob"))
+        .part("file", part());
+    let unchosen = Form::new().part("image", part()).part("file", empty(""));
     let ways = [
         ("field image", form(&app, "image", part())),
         ("field file", form(&app, "file", part())),
