@@ -47,6 +47,8 @@ pub fn settings(root: &Path, data_dir: &Path) -> Settings {
         ("--rate-limit-per-minute", "0".into()),
         ("--data-fsync", "false".into()),
         ("--workers", "1".into()),
+        // A busy machine is not a fault.
+        ("--request-timeout-ms", "600000".into()),
         ("--cache-bytes", "0".into()),
     ];
     let arguments = arguments

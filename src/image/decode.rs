@@ -39,7 +39,10 @@ pub(super) fn decode(
     let mut decoder = reader.into_decoder().map_err(fail)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
-    let orientation = orientation::of_decoder(&mut decoder, bytes);
+    let orientation = match format {
+        Format::WebP => orientation::of_webp(bytes),
+        _ => orientation::of_decoder(&mut decoder, bytes),
+    };
     let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
     write_rgb(&picture, format, pixels)?;
     Ok(Decoded {

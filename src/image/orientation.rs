@@ -19,7 +19,30 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Orientation {
     exif.or(xmp).unwrap_or(Orientation::NoTransforms)
 }
 
-/// Orientation of a picture that the `image` crate decodes.
+/// Orientation of a WebP, from its EXIF and XMP chunks. The decoder would allocate whatever their lengths say.
+pub(super) fn of_webp(bytes: &[u8]) -> Orientation {
+    let exif = webp_chunk(bytes, b"EXIF").and_then(Orientation::from_exif_chunk);
+    exif.or_else(|| in_xmp(webp_chunk(bytes, b"XMP ")?))
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+// The first chunk of that name; only files that begin with VP8X have any.
+fn webp_chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+    let mut rest = bytes.get(12..)?;
+    if !rest.starts_with(b"VP8X") {
+        return None;
+    }
+    loop {
+        let length = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?) as usize;
+        let data = rest.get(8..length.checked_add(8)?)?;
+        if rest.starts_with(name) {
+            return Some(data);
+        }
+        rest = rest.get(8 + length.next_multiple_of(2)..)?;
+    }
+}
+
+/// Orientation of another picture that the `image` crate decodes.
 pub(super) fn of_decoder(decoder: &mut impl ImageDecoder, bytes: &[u8]) -> Orientation {
     let from_exif = |chunk: &[u8]| Orientation::from_exif_chunk(chunk);
     let exif = decoder
@@ -109,6 +132,23 @@ mod tests {
             Some(Orientation::NoTransforms)
         );
         assert_eq!(in_xmp(b"tiff:Orientatio"), None);
+    }
+
+    #[test]
+    fn chunks_of_webp_are_found_and_their_lengths_not_believed() {
+        let file = |rest: &[u8]| [b"RIFF\0\0\0\0WEBP", rest].concat();
+        let two = file(b"VP8X\x03\0\0\0abc\0EXIF\x02\0\0\0hi");
+        assert_eq!(webp_chunk(&two, b"EXIF"), Some(&b"hi"[..]));
+        assert_eq!(webp_chunk(&two, b"XMP "), None);
+        for broken in [
+            &b""[..],
+            b"VP8X",
+            b"VP8X\xff\xff\xff\xff",
+            b"VP8X\0\0\0\0EXIF\xff\xff\xff\xffhi",
+            b"VP8 \0\0\0\0EXIF\x02\0\0\0hi",
+        ] {
+            assert_eq!(webp_chunk(&file(broken), b"EXIF"), None, "{broken:?}");
+        }
     }
 
     #[test]
