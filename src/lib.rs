@@ -1,7 +1,7 @@
 //! relance serves YOLO image classifiers: bytes of a picture in, its class out.
 //!
 //! Data flows one way: `http` and `grpc` (transport; `oip` is the protocol that they share) → `service` (the pipeline) → `storage` (what is kept where) and the parts
-//! (`image`, `model`, `cache`; `journal`, `records`, `uploads`; `dataset`), which know nothing of each other.
+//! (`image`, `model`, `registry`, `cache`; `journal`, `records`, `uploads`; `dataset`), which know nothing of each other.
 
 pub mod access;
 pub mod azure;
@@ -16,6 +16,7 @@ pub mod locate;
 pub mod model;
 pub mod oip;
 pub mod records;
+pub mod registry;
 pub mod remote;
 pub mod service;
 pub mod settings;

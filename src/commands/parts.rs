@@ -5,7 +5,8 @@ use std::time::Duration;
 use relance::azure;
 use relance::cache::{self, Cache, Login, SharedConfig};
 use relance::records::{Cosmos, Postgres, Remote};
-use relance::settings::{RedisAuth, Settings};
+use relance::registry::Registry;
+use relance::settings::{RedisAuth, RegistryPlace, Settings};
 use relance::storage::{Limits, Shared, Storage};
 use relance::uploads::Blob;
 
@@ -27,6 +28,15 @@ pub(super) fn cache(settings: &Settings) -> anyhow::Result<Cache> {
         ttl,
     };
     Ok(cache.with_shared(cache::Shared::start(config)?))
+}
+
+/// Models that can be put in the place of the one that `MODEL` names.
+pub(super) fn registry(settings: &Settings) -> anyhow::Result<Option<Registry>> {
+    Ok(match settings.registry.place() {
+        None => None,
+        Some(RegistryPlace::Folder(path)) => Some(Registry::folder(path)),
+        Some(RegistryPlace::Container(_)) => anyhow::bail!("MODELS=blob: is not built yet"),
+    })
 }
 
 /// Records and pictures on this disk, and where instances share them.

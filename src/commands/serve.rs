@@ -12,8 +12,7 @@ use futures_util::future::OptionFuture;
 use relance::access::Gate;
 use relance::grpc;
 use relance::http::{self, App};
-use relance::model;
-use relance::service::{Config, Lifecycle, Parts, Service};
+use relance::service::{Config, Fleet, Lifecycle, Models, Parts, Service};
 use relance::settings::Settings;
 use relance::storage::{self, Shipper};
 use relance::telemetry;
@@ -38,10 +37,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .worker_threads(threads)
         .enable_all()
         .build()?;
-    // Parts that work in the background do so on this runtime.
-    let inside = runtime.enter();
-    let service = build(&settings)?;
-    drop(inside);
+    let service = runtime.block_on(build(&settings))?;
     let outcome = runtime.block_on(serve(&settings, service, metrics, start));
     // What still runs has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -50,14 +46,13 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     outcome
 }
 
-fn build(settings: &Settings) -> anyhow::Result<Service> {
-    let loaded = model::load(
-        &settings.model,
-        &settings.model.model,
-        settings.model.workers(),
-    )?;
+async fn build(settings: &Settings) -> anyhow::Result<Service> {
+    let models = Models {
+        settings: settings.model.clone(),
+        registry: parts::registry(settings)?,
+    };
     let parts = Parts {
-        loaded,
+        fleet: Fleet::open(models, settings.picture).await?,
         cache: parts::cache(settings)?,
         storage: Arc::new(parts::storage(settings)?),
     };
@@ -136,6 +131,9 @@ async fn serve(
         Arc::clone(&keeper),
         settings.storage.retention_days,
     ));
+    let follower = Arc::clone(&app);
+    let poll = Duration::from_secs(settings.registry.models_poll_seconds);
+    tokio::spawn(async move { follower.service().fleet().follow(poll).await });
     let flush = CancellationToken::new();
     let shipping = tokio::spawn(Shipper::new(keeper).run(flush.clone()));
     let stop = CancellationToken::new();
@@ -147,7 +145,7 @@ async fn serve(
     }
     let model = app.service().model();
     tracing::info!(
-        model = %format!("{}@{}", model.name, model.version),
+        model = %model.reference,
         classes = model.labels.len(),
         workers = app.service().workers(),
         grpc = grpc_address.map(tracing::field::display),

@@ -101,9 +101,14 @@ pub(super) async fn predict(
     let standing = standing.map_err(limits::refusal)?;
 
     let address = client::address(peer, &headers, app.trusted_proxies);
+    let chosen = app
+        .service
+        .choose(params.model.as_ref(), caller.as_deref(), Some(address));
+    let chosen = chosen.await?;
     let request = |picture: &FormPicture| {
         Ok(Request {
             input: Input::Picture(picture.within(app.max_upload)?),
+            model: chosen.clone(),
             image_name: picture.name.clone(),
             client: caller.as_deref().map(str::to_owned),
             address: Some(address),

@@ -90,7 +90,7 @@ impl Readiness {
             instance: app.served_by.to_str().unwrap_or_default().to_owned(),
             version: env!("CARGO_PKG_VERSION"),
             release: app.release.clone(),
-            model: format!("{}@{}", model.name, model.version),
+            model: model.reference.to_string(),
             storage: app.service.storage().fault().unwrap_or_else(|| "ok".into()),
             dependencies: app.service.dependencies().map(told).collect(),
         }

@@ -57,6 +57,12 @@ fn weight(text: &str, language: &str) -> Option<(f32, usize)> {
 /// Title of the kind of problem with this stable name.
 pub(super) fn portuguese(slug: &str) -> Option<&'static str> {
     Some(match slug {
+        "bad-model-change" => "Mudança de modelos malformada",
+        "unknown-model" => "Modelo inexistente",
+        "forbidden" => "Não permitido",
+        "unusable-model" => "Modelo não pode ser servido",
+        "model-conflict" => "Modelos não podem ser mudados assim",
+        "models-unavailable" => "Modelos indisponíveis",
         "bad-parameter" => "Parâmetro inválido",
         "empty-body" => "Corpo vazio",
         "missing-field" => "Falta um campo",

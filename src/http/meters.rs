@@ -22,9 +22,7 @@ struct Route {
 
 impl Meters {
     pub(super) fn new(model: &Model) -> Self {
-        let served = format!("{}@{}", model.name, model.version);
-        gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "model" => served,
-            "provider" => model.provider.to_string(), "precision" => model.precision.to_string())
+        gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "provider" => model.provider.to_string(), "precision" => model.precision.to_string())
         .set(1.0);
         Self {
             in_flight: gauge!(HTTP_IN_FLIGHT),

@@ -4,6 +4,7 @@ pub(crate) mod auth;
 mod batch;
 pub(crate) mod body;
 mod caching;
+mod candidate;
 mod client;
 mod cors;
 mod dataset;
@@ -11,6 +12,7 @@ mod docs;
 mod filter;
 mod form;
 mod health;
+mod json;
 mod language;
 pub(crate) mod limits;
 mod live;
@@ -42,7 +44,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::access::Gate;
 use crate::oip;
 use crate::service::{Lifecycle, Service};
-use crate::settings::{Origins, Settings};
+use crate::settings::{LimitSettings, Origins, Settings};
 
 pub(crate) use router::panicked;
 pub use router::{metrics_router, openapi, router};
@@ -60,7 +62,8 @@ pub struct App {
     budget: Budget,
     max_upload: usize,
     batch: BatchLimits,
-    inference: oip::Limits,
+    limits: LimitSettings,
+    model_admins: Option<Vec<String>>,
     timeout: Duration,
     trusted_proxies: usize,
     served_by: HeaderValue,
@@ -88,9 +91,8 @@ impl App {
         metrics: PrometheusHandle,
     ) -> Arc<Self> {
         let name = settings.instance_name();
-        let meters = Meters::new(service.model());
+        let meters = Meters::new(&service.model());
         let limits = &settings.limits;
-        let inference = oip::Limits::new(limits, service.model().input);
         Arc::new(Self {
             service,
             lifecycle,
@@ -105,7 +107,8 @@ impl App {
             gate,
             cors: settings.access.cors_allow_origins.clone(),
             metrics_apart: settings.listen.metrics_port.is_some(),
-            inference,
+            limits: limits.clone(),
+            model_admins: settings.registry.model_admins.clone(),
             trusted_proxies: settings.listen.trusted_proxies,
             served_by: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unnamed")),
             release: settings.listen.release.clone(),
@@ -120,7 +123,7 @@ impl App {
         oip::Server {
             service: &self.service,
             lifecycle: &self.lifecycle,
-            limits: self.inference,
+            limits: oip::Limits::new(&self.limits, self.service.model().input),
         }
     }
 

@@ -21,6 +21,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Accepts, Params};
 use super::upload::PictureReference;
 use super::{App, client, upload};
+use crate::model::Reference;
 use crate::records::{ClassScore, ModelName, Record};
 use crate::service::{Answer, DEFAULT_TOP, Input, Request, Timings};
 
@@ -30,6 +31,9 @@ pub(super) struct PredictParams {
     /// How many classes to return, best first; more than the model has means all
     #[param(minimum = 1, maximum = 65_535, default = 5)]
     top: Option<usize>,
+    /// The model that is to answer, as `name@version`, instead of the one that answers this client
+    #[param(value_type = Option<String>, example = "bottle@2")]
+    pub(super) model: Option<Reference>,
 }
 
 const MAX_TOP: usize = 65_535;
@@ -48,7 +52,10 @@ impl PredictParams {
 }
 
 impl Accepts for PredictParams {
-    const ACCEPTED: &[(&str, &str)] = &[("top", TOP)];
+    const ACCEPTED: &[(&str, &str)] = &[
+        ("top", TOP),
+        ("model", "name@version, as GET /models tells them"),
+    ];
 }
 
 /// The class of a picture.
@@ -161,12 +168,17 @@ pub(super) async fn predict(
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + app.timeout;
     let top = params.top()?;
+    let address = client::address(peer, &headers, app.trusted_proxies);
     let upload = upload::read(&app, &headers, body, deadline).await?;
+    let model = app
+        .service
+        .choose(params.model.as_ref(), caller.as_deref(), Some(address));
     let request = Request {
         input: Input::Picture(upload.bytes.clone()),
+        model: model.await?,
         image_name: upload.name.clone(),
         client: caller.as_deref().map(str::to_owned),
-        address: Some(client::address(peer, &headers, app.trusted_proxies)),
+        address: Some(address),
         top,
         deadline,
     };

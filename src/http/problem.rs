@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::language::{self, Language};
 use crate::image::ImageError;
 use crate::oip::Place;
-use crate::service::Refusal;
+use crate::registry::RegistryError;
+use crate::service::{ModelRefusal, Refusal};
 use crate::storage::StorageError;
 use crate::telemetry::request;
 
@@ -83,10 +84,16 @@ kinds! {
     BadReference = BAD_REQUEST, "bad-reference", "Malformed reference";
     /// JSON that is no review.
     BadReview = BAD_REQUEST, "bad-review", "Malformed review";
+    /// JSON that is no change of models.
+    BadModelChange = BAD_REQUEST, "bad-model-change", "Malformed change of models";
     /// There is no such picture.
     UnknownReference = NOT_FOUND, "unknown-reference", "No such stored picture";
+    /// There is no such model.
+    UnknownModel = NOT_FOUND, "unknown-model", "No such model";
     /// No or wrong credentials.
     Unauthorised = UNAUTHORIZED, "unauthorised", "Credentials needed";
+    /// The client may not do this.
+    Forbidden = FORBIDDEN, "forbidden", "Not allowed";
     /// Nothing here.
     NotFound = NOT_FOUND, "not-found", "Not found";
     /// Wrong method.
@@ -105,6 +112,10 @@ kinds! {
     DamagedPicture = UNPROCESSABLE_ENTITY, "damaged-picture", "Picture cannot be decoded";
     /// A label that is no class of the model that answered.
     UnknownLabel = UNPROCESSABLE_ENTITY, "unknown-label", "Unknown label";
+    /// A model that cannot be served.
+    UnusableModel = UNPROCESSABLE_ENTITY, "unusable-model", "Model cannot be served";
+    /// A change of models that does not go with how things are.
+    ModelConflict = CONFLICT, "model-conflict", "Models cannot be changed like that";
     /// Our fault.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal error";
     /// The client has used up what it may do in a minute.
@@ -115,6 +126,8 @@ kinds! {
     Busy = SERVICE_UNAVAILABLE, "busy", "Too busy";
     /// The disk cannot be written.
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage-unavailable", "Storage not available";
+    /// The registry of models cannot be used.
+    ModelsUnavailable = SERVICE_UNAVAILABLE, "models-unavailable", "Models not available";
     /// The time is over.
     Deadline = GATEWAY_TIMEOUT, "deadline", "Not answered in time";
     /// Too much waits for the shared stores.
@@ -152,6 +165,10 @@ impl Kind {
                 | Self::Internal
                 | Self::Busy
                 | Self::StorageUnavailable
+                | Self::Forbidden
+                | Self::UnknownModel
+                | Self::ModelConflict
+                | Self::ModelsUnavailable
                 | Self::Deadline
         )
     }
@@ -171,6 +188,22 @@ impl Kind {
                 | Self::TooManyPixels
                 | Self::UnsupportedPicture
                 | Self::DamagedPicture
+        )
+    }
+
+    /// Whether only a request that is about models can have it.
+    pub(super) fn is_of_models(self) -> bool {
+        matches!(
+            self,
+            Self::BadModelChange | Self::Forbidden | Self::ModelConflict
+        )
+    }
+
+    /// Whether only a request that chooses a model can have it.
+    pub(super) fn is_of_choice(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownModel | Self::UnusableModel | Self::ModelsUnavailable
         )
     }
 
@@ -237,6 +270,7 @@ impl From<Refusal> for Problem {
             Refusal::Busy { retry_after } | Refusal::Exports { retry_after } => {
                 Self::new(Kind::Busy, detail).retry_after(retry_after.as_secs().max(1))
             }
+            Refusal::Model(refusal) => refusal.into(),
             Refusal::Deadline => Self::new(Kind::Deadline, detail),
             Refusal::Storage(StorageError::Full(_)) => Self::new(Kind::StorageFull, detail),
             Refusal::Storage(StorageError::SpoolFull(_)) => {
@@ -253,6 +287,25 @@ impl From<Refusal> for Problem {
                     "something went wrong on our side; the logs say what",
                 )
             }
+        }
+    }
+}
+
+impl From<ModelRefusal> for Problem {
+    fn from(refusal: ModelRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            ModelRefusal::Unknown { .. } | ModelRefusal::NoCandidate => {
+                Self::new(Kind::UnknownModel, detail)
+            }
+            ModelRefusal::Unusable { .. } => Self::new(Kind::UnusableModel, detail),
+            ModelRefusal::BadShare(_) => Self::new(Kind::BadModelChange, detail),
+            ModelRefusal::Fixed
+            | ModelRefusal::IsActive(_)
+            | ModelRefusal::Registry(RegistryError::Changed) => {
+                Self::new(Kind::ModelConflict, detail)
+            }
+            ModelRefusal::Registry(_) => Self::new(Kind::ModelsUnavailable, detail).retry_after(5),
         }
     }
 }

@@ -2,29 +2,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::auth::Caller;
+use super::json::Form;
 use super::problem::{Kind, Problem};
 use super::query::{Accepts, Params};
 use super::requests::{self, RequestId};
-use super::{App, body, client};
+use super::{App, client};
 use crate::records::{ModelName, Record, Review};
 use crate::service::{Judgement, Reviewed, Reviewer, Summary};
 
 /// Who reviews where nobody has to sign in.
 const ANONYMOUS: &str = "anonymous";
 
-const MAX_BYTES: usize = 16 * 1024;
 const MAX_NOTE: usize = 1_000;
 
 /// Classes that are named when a label is none of them.
@@ -41,6 +40,12 @@ pub(super) struct ReviewForm {
     #[schema(example = "the cap lies beside it", max_length = 1000)]
     note: Option<String>,
 }
+
+const FORM: Form = Form {
+    kind: Kind::BadReview,
+    what: "review",
+    accepted: r#"{"label": "…", "note": "…"}, where the note may be left out and has at most 1000 characters"#,
+};
 
 /// Review a request
 ///
@@ -80,13 +85,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Review>, Problem> {
-    let deadline = Instant::now() + app.timeout;
-    if let Err(problem) = wants_json(&headers) {
-        body::discard(body).await;
-        return Err(problem);
-    }
-    let received = body::read(&app.budget, &headers, body, MAX_BYTES, deadline).await?;
-    let judgement = judgement(&received.bytes)?;
+    let judgement = judgement(FORM.read(&app, &headers, body).await?)?;
     let label = judgement.label.clone();
     let key = key(&app, peer, &headers, caller.as_deref());
     let reviewer = Reviewer {
@@ -207,33 +206,10 @@ fn key(app: &App, peer: SocketAddr, headers: &HeaderMap, caller: Option<&str>) -
     }
 }
 
-fn wants_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(header::CONTENT_TYPE);
-    let text = value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let is_json =
-        |media: mime::Mime| (media.type_(), media.subtype()) == (mime::APPLICATION, mime::JSON);
-    if text.parse().is_ok_and(is_json) {
-        return Ok(());
-    }
-    let detail = format!("the content type {text:?} cannot hold a review; send application/json");
-    Err(Problem::new(Kind::UnsupportedType, detail))
-}
-
-fn judgement(body: &[u8]) -> Result<Judgement, Problem> {
-    let bad = |what: String| {
-        let detail = format!(
-            "{what}; accepted is {{\"label\": \"…\", \"note\": \"…\"}}, where the note may be left out and has at most \
-             {MAX_NOTE} characters"
-        );
-        Problem::new(Kind::BadReview, detail)
-    };
-    let form: ReviewForm = serde_json::from_slice(body)
-        .map_err(|error| bad(format!("the body is no review ({error})")))?;
+fn judgement(form: ReviewForm) -> Result<Judgement, Problem> {
     let note = form.note.unwrap_or_default();
     if note.chars().count() > MAX_NOTE {
-        return Err(bad("the note is too long".into()));
+        return Err(FORM.bad("the note is too long"));
     }
     let note: String = note
         .chars()

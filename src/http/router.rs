@@ -16,8 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
-    App, auth, batch, cors, dataset, docs, health, limits, live, metrics, models, observe, page,
-    predict, requests, reviews, thumbnail, v2,
+    App, auth, batch, candidate, cors, dataset, docs, health, limits, live, metrics, models,
+    observe, page, predict, requests, reviews, thumbnail, v2,
 };
 
 /// Routes that classify: they need credentials where any are set, and each client may use them so often.
@@ -41,6 +41,8 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(reviews::summary))
         .routes(routes!(dataset::get))
         .routes(routes!(models::list))
+        .routes(routes!(models::activate))
+        .routes(routes!(candidate::get, candidate::put, candidate::delete))
         .routes(routes!(live::live))
         .routes(routes!(v2::server))
         .routes(routes!(v2::model))

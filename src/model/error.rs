@@ -85,7 +85,9 @@ pub enum Fault {
     #[error("gives {0} where one row of class scores [batch, classes] is expected")]
     Output(String),
     /// No class names.
-    #[error("has no class names in its metadata; set LABELS to a text file with one name a line")]
+    #[error(
+        "has no class names in its metadata; set LABELS to a text file with one name a line, or put it beside a model of MODELS as labels.txt"
+    )]
     NoNames,
     /// Unreadable class names.
     #[error("has class names in its metadata that cannot be read ({0})")]

@@ -4,6 +4,8 @@ mod engine;
 mod error;
 mod labels;
 mod literal;
+mod peek;
+mod reference;
 mod session;
 mod spec;
 
@@ -17,6 +19,8 @@ use crate::locate;
 use crate::settings::{ModelSettings, Precision, Provider};
 
 pub use error::ModelError;
+pub use peek::{Peek, peek};
+pub use reference::{NoReference, Reference};
 pub use session::Session;
 
 use engine::{OnnxRuntime, OpenVino, Runtime};
@@ -28,10 +32,9 @@ pub type ModelDigest = [u8; 32];
 /// What is known of a loaded model.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// File name without extension.
-    pub name: String,
-    /// First twelve hexadecimal digits of the digest.
-    pub version: String,
+    /// Name and version: of a file that is served by itself its name without extension, and the first twelve
+    /// hexadecimal digits of the digest.
+    pub reference: Reference,
     /// SHA-256 of the file.
     pub digest: ModelDigest,
     /// Class names by index.
@@ -65,6 +68,19 @@ pub struct Loaded {
 /// # Errors
 /// [`ModelError`] says in one sentence what is wrong and what is accepted.
 pub fn load(settings: &ModelSettings, path: &Path, sessions: usize) -> Result<Loaded, ModelError> {
+    load_as(settings, path, None, sessions)
+}
+
+/// As [`load`], under a name and version of its own.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as(
+    settings: &ModelSettings,
+    path: &Path,
+    reference: Option<Reference>,
+    sessions: usize,
+) -> Result<Loaded, ModelError> {
     let path = locate::find(path).unwrap_or_else(|| path.to_owned());
     let fault = |fault| ModelError::Refused {
         path: path.clone(),
@@ -109,8 +125,7 @@ pub fn load(settings: &ModelSettings, path: &Path, sessions: usize) -> Result<Lo
 
     let [input_name, output_name] = facts.tensors;
     let model = Model {
-        name: name_of(&path),
-        version: hex::encode(&digest[..6]),
+        reference: reference.unwrap_or_else(|| reference_of(&path, &digest)),
         digest,
         labels: facts.labels,
         input: spec.input,
@@ -134,7 +149,22 @@ impl Model {
     }
 }
 
-fn name_of(path: &Path) -> String {
+/// What the file at `path` is called when it is served by itself. Reads it.
+///
+/// # Errors
+/// [`ModelError::Unreadable`].
+pub fn identify(path: &Path) -> Result<Reference, ModelError> {
+    let path = locate::find(path).unwrap_or_else(|| path.to_owned());
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(reference_of(&path, &Sha256::digest(&bytes).into())),
+        Err(error) => Err(ModelError::Unreadable { path, error }),
+    }
+}
+
+fn reference_of(path: &Path, digest: &ModelDigest) -> Reference {
     let stem: PathBuf = path.file_stem().unwrap_or_default().into();
-    stem.to_string_lossy().into_owned()
+    Reference {
+        name: stem.to_string_lossy().into_owned(),
+        version: hex::encode(&digest[..6]),
+    }
 }

@@ -34,7 +34,7 @@ pub struct ModelMetadata {
     /// Name.
     #[schema(example = "bottle")]
     pub name: String,
-    /// Versions: the one there is.
+    /// Versions that are loaded.
     pub versions: Vec<String>,
     /// Kind of model, as Triton calls it.
     #[schema(example = "onnxruntime_onnx")]
@@ -137,11 +137,11 @@ impl Server<'_> {
             shape: std::iter::once(-1).chain(dims).collect(),
         };
         Ok(ModelMetadata {
-            name: model.name.clone(),
-            versions: vec![model.version.clone()],
-            platform: kind(model).0,
-            inputs: vec![tensor(&model.input_name, input_dims(model))],
-            outputs: vec![tensor(&model.output_name, output_dims(model))],
+            name: model.reference.name.clone(),
+            versions: self.versions(name),
+            platform: kind(&model).0,
+            inputs: vec![tensor(&model.input_name, input_dims(&model))],
+            outputs: vec![tensor(&model.output_name, output_dims(&model))],
         })
     }
 
@@ -151,7 +151,7 @@ impl Server<'_> {
     /// [`Error::UnknownModel`].
     pub fn model_config(&self, name: &str, version: &str) -> Result<ModelConfig, Error> {
         let model = self.model(name, version)?;
-        let (platform, backend) = kind(model);
+        let (platform, backend) = kind(&model);
         let tensor = |name: &str, format, dims| TensorConfig {
             name: name.to_owned(),
             data_type: "TYPE_FP32",
@@ -159,35 +159,44 @@ impl Server<'_> {
             dims,
         };
         Ok(ModelConfig {
-            name: model.name.clone(),
+            name: model.reference.name.clone(),
             platform,
             backend,
             max_batch_size: i32::try_from(self.limits.batch).unwrap_or(i32::MAX),
             input: vec![tensor(
                 &model.input_name,
                 Some("FORMAT_NCHW"),
-                input_dims(model),
+                input_dims(&model),
             )],
-            output: vec![tensor(&model.output_name, None, output_dims(model))],
+            output: vec![tensor(&model.output_name, None, output_dims(&model))],
         })
     }
 
-    /// The models there are; only those that are ready if `ready` says so.
+    /// The models that are loaded; only those that are ready if `ready` says so.
     pub fn index(&self, ready: bool) -> Vec<ModelIndex> {
-        let model = self.service.model();
         let (state, reason) = if self.is_ready() {
             ("READY", "")
         } else {
             ("UNAVAILABLE", "the server is starting or shutting down")
         };
-        let listed = ModelIndex {
-            name: model.name.clone(),
-            version: model.version.clone(),
+        if ready && !self.is_ready() {
+            return Vec::new();
+        }
+        let models = self.service.ready_models().into_iter();
+        let listed = models.map(|model| ModelIndex {
+            name: model.reference.name.clone(),
+            version: model.reference.version.clone(),
             state,
             reason,
-        };
-        let wanted = self.is_ready() || !ready;
-        wanted.then_some(listed).into_iter().collect()
+        });
+        listed.collect()
+    }
+
+    /// The versions of a model that are loaded.
+    fn versions(&self, name: &str) -> Vec<String> {
+        let models = self.service.ready_models().into_iter();
+        let named = models.filter(|model| model.reference.name == name);
+        named.map(|model| model.reference.version.clone()).collect()
     }
 }
 

@@ -121,7 +121,8 @@ impl Server<'_> {
         request: InferRequest,
         caller: Caller,
     ) -> Result<InferResponse, Error> {
-        let model = self.model(&request.model, &request.version)?;
+        let chosen = self.choose(&request, &caller).await?;
+        let model = chosen.model();
         let outputs = outputs(model, request.outputs)?;
         let inputs = self.inputs(model, request.inputs)?;
         let of = inputs.len();
@@ -132,6 +133,7 @@ impl Server<'_> {
             .into_iter()
             .map(|input| Request {
                 input,
+                model: chosen.clone(),
                 image_name: None,
                 client: caller.client.clone(),
                 address: caller.address,
@@ -152,8 +154,8 @@ impl Server<'_> {
             .collect();
         parameters.insert(REQUEST_IDS.into(), Parameter::Text(ids.join(",")));
         Ok(InferResponse {
-            model: model.name.clone(),
-            version: model.version.clone(),
+            model: model.reference.name.clone(),
+            version: model.reference.version.clone(),
             id: request.id,
             parameters,
             outputs: outputs

@@ -18,9 +18,11 @@ pub use infer::{Caller, InferRequest, InferResponse, RequestedOutput};
 pub use parameters::{Parameter, Parameters};
 pub use tensor::{Data, Datatype, InputTensor, OutputData, OutputTensor};
 
+use std::sync::Arc;
+
 use crate::image::InputSize;
-use crate::model::Model;
-use crate::service::{Lifecycle, Service, Stage};
+use crate::model::{Model, Reference};
+use crate::service::{Chosen, Lifecycle, ModelRefusal, Refusal, Service, Stage};
 use crate::settings::LimitSettings;
 
 /// What one inference request may hold.
@@ -59,7 +61,7 @@ impl Limits {
     }
 }
 
-/// The protocol's server: one model on top of the pipeline.
+/// The protocol's server: the models that can answer, on top of the pipeline.
 #[derive(Clone, Copy)]
 pub struct Server<'a> {
     /// The pipeline.
@@ -84,21 +86,53 @@ impl<'a> Server<'a> {
         self.model(name, version).map(|_| self.is_ready())
     }
 
-    /// The model by its name and version; an empty version is the one there is.
-    fn model(&self, name: &str, version: &str) -> Result<&'a Model, Error> {
-        let model = self.service.model();
-        if name != model.name {
+    /// A model that can answer, by its name and version; without a version the one that answers.
+    fn model(&self, name: &str, version: &str) -> Result<Arc<Model>, Error> {
+        let ready = self.service.ready_models();
+        let active = ready.first().map(|model| model.reference.clone());
+        let named: Vec<_> = ready
+            .into_iter()
+            .filter(|model| model.reference.name == name)
+            .collect();
+        if named.is_empty() {
+            let served = active.map(|active| active.name).unwrap_or_default();
             return Err(Error::UnknownModel(format!(
-                "there is no model {name:?}; the one served is {:?}",
-                model.name
+                "there is no model {name:?}; the one served is {served:?}"
             )));
         }
-        if !version.is_empty() && version != model.version {
-            return Err(Error::UnknownModel(format!(
-                "the model {name:?} has no version {version:?}; the one served is {:?}",
-                model.version
-            )));
+        let known: Vec<_> = named.iter().map(|m| m.reference.version.clone()).collect();
+        let found = named
+            .into_iter()
+            .find(|model| version.is_empty() || model.reference.version == version);
+        found.ok_or_else(|| {
+            let known = known.join(", ");
+            Error::UnknownModel(format!(
+                "the model {name:?} has no version {version:?} that is loaded; there is {known:?}"
+            ))
+        })
+    }
+
+    /// The model that is to answer a request: by name and version, which is loaded if need be; without a version, the
+    /// one that answers this client.
+    async fn choose(&self, request: &InferRequest, caller: &Caller) -> Result<Chosen, Error> {
+        let asked = (!request.version.is_empty()).then(|| Reference {
+            name: request.model.clone(),
+            version: request.version.clone(),
+        });
+        if asked.is_none() {
+            self.model(&request.model, "")?;
         }
-        Ok(model)
+        let client = caller.client.as_deref();
+        let chosen = self.service.choose(asked.as_ref(), client, caller.address);
+        match chosen.await {
+            Ok(chosen) => Ok(chosen),
+            Err(refusal @ Refusal::Model(ModelRefusal::Unknown { .. })) => {
+                Err(Error::UnknownModel(refusal.to_string()))
+            }
+            Err(refusal) => Err(Error::Refused {
+                refusal,
+                place: None,
+            }),
+        }
     }
 }

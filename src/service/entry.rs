@@ -8,8 +8,7 @@ use uuid::Uuid;
 use super::results::{Outcome, Subject};
 use super::{Config, Request};
 use crate::image::InputSize;
-use crate::model::Model;
-use crate::records::{ClassScore, ModelName, Record};
+use crate::records::{ClassScore, Record};
 use crate::settings::UserIp;
 use crate::uploads::Uploads;
 
@@ -20,12 +19,8 @@ const MAX_NAME_BYTES: usize = 255;
 const TENSOR: &str = "tensor";
 
 /// The record of `request`; nothing if the model has no classes.
-pub(super) fn record(
-    config: &Config,
-    model: &Model,
-    request: &Request,
-    outcome: &Outcome,
-) -> Option<Record> {
+pub(super) fn record(config: &Config, request: &Request, outcome: &Outcome) -> Option<Record> {
+    let model = request.model.model();
     let ranking = outcome.subject.ranking();
     let best = ranking.first()?;
     let class = |index: u32| {
@@ -53,10 +48,7 @@ pub(super) fn record(
         top: top.collect(),
         processing_time: (outcome.processing_time.as_secs_f64() * 1e6).round() / 1e3,
         cached: outcome.timings.is_none(),
-        model: ModelName {
-            name: model.name.clone(),
-            version: model.version.clone(),
-        },
+        model: request.model.0.name(),
         image_sha256: about.sha256,
         image_ref: about.reference,
         image_format: about.format.into(),

@@ -7,8 +7,10 @@ mod classifier;
 mod dataset;
 mod desk;
 mod entry;
+mod fleet;
 mod flight;
 mod lifecycle;
+mod models;
 mod predictions;
 mod queue;
 mod refusal;
@@ -29,7 +31,7 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::classification::{Ranking, ResultKey};
-use crate::model::{Loaded, Model};
+use crate::model::Model;
 use crate::records::{Filter, Page, Record};
 use crate::remote::Presence;
 use crate::settings::{PictureSettings, UserIp};
@@ -38,6 +40,10 @@ use crate::telemetry::note;
 
 pub use classifier::{Classifier, Timings};
 pub use dataset::Wanted;
+pub use fleet::{
+    Agreement, Chosen, Disagreement, Fleet, Latency, ModelRefusal, ModelStatus, Models, Opinion,
+    Pair, State, TrialReport,
+};
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
 pub use review::{Judgement, Reviewed, Reviewer};
@@ -45,7 +51,6 @@ pub use summary::Summary;
 
 use dataset::Exports;
 use flight::Flights;
-use predictions::Predictions;
 use queue::Queue;
 use results::{Outcome, Subject};
 use review::Reviews;
@@ -67,8 +72,8 @@ pub struct Config {
 
 /// The parts that the pipeline joins.
 pub struct Parts {
-    /// The model and a session for each worker.
-    pub loaded: Loaded,
+    /// The models.
+    pub fleet: Fleet,
     /// Results in memory.
     pub cache: Cache,
     /// Pictures and records.
@@ -90,6 +95,8 @@ pub enum Input {
 pub struct Request {
     /// What it is.
     pub input: Input,
+    /// Which model is to answer, by [`Service::choose`].
+    pub model: Chosen,
     /// File name as the client gave it.
     pub image_name: Option<String>,
     /// User or key name.
@@ -119,13 +126,12 @@ pub const DEFAULT_TOP: usize = 5;
 /// The pipeline.
 pub struct Service {
     config: Config,
-    model: Arc<Model>,
+    fleet: Fleet,
     cache: Arc<Cache>,
     flights: Arc<Flights>,
     queue: Arc<Queue>,
     workers: Workers,
     storage: Arc<Storage>,
-    predictions: Predictions,
     thumbnails: Thumbnails,
     reviews: Reviews,
     exports: Exports,
@@ -143,32 +149,31 @@ pub struct Load {
 }
 
 impl Service {
-    /// Starts the workers, one for each session.
+    /// Starts the workers.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(config: Config, parts: Parts) -> std::io::Result<Self> {
         let Parts {
-            loaded,
+            fleet,
             cache,
             storage,
         } = parts;
-        let model = Arc::clone(&loaded.model);
-        let classifiers = Classifier::of(loaded, config.picture);
         let cache = Arc::new(cache);
         let flights = Arc::new(Flights::default());
-        let queue = Arc::new(Queue::new(classifiers.len(), config.max_queue));
+        let queue = Arc::new(Queue::new(fleet.workers(), config.max_queue));
         let context = worker::Context {
             cache: Arc::clone(&cache),
             flights: Arc::clone(&flights),
             queue: Arc::clone(&queue),
         };
-        let workers = Workers::start(classifiers, &context)?;
+        let workers = Workers::start(fleet.workers(), &context)?;
+        let pictures = Arc::clone(&queue);
+        fleet.start(move || pictures.len() > 0)?;
         Ok(Self {
-            predictions: Predictions::of(&model),
             thumbnails: Thumbnails::new(config.picture),
             config,
-            model,
+            fleet,
             cache,
             flights,
             queue,
@@ -180,8 +185,13 @@ impl Service {
     }
 
     /// The model that answers.
-    pub fn model(&self) -> &Model {
-        &self.model
+    pub fn model(&self) -> Arc<Model> {
+        Arc::clone(self.fleet.active().model())
+    }
+
+    /// The models.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// Number of worker threads.
@@ -251,7 +261,7 @@ impl Service {
     }
 
     async fn keep(&self, request: &Request, outcome: Outcome) -> Result<Answer, Refusal> {
-        let record = entry::record(&self.config, &self.model, request, &outcome)
+        let record = entry::record(&self.config, request, &outcome)
             .ok_or_else(|| Refusal::Internal("the model has no classes".into()))?;
         let record = match (&outcome.subject, &request.input) {
             (Subject::Picture(known, format), Input::Picture(bytes)) => {
@@ -264,7 +274,10 @@ impl Service {
             }
             _ => self.storage.keep_record(record).await?,
         };
-        self.predictions.count(&record);
+        request.model.0.predictions().count(&record);
+        if let (Input::Picture(bytes), Some(_)) = (&request.input, &outcome.timings) {
+            self.fleet.compare(&record, bytes, &request.model);
+        }
         note("relance.prediction", &record.prediction);
         Ok(Answer {
             record,
@@ -335,7 +348,9 @@ impl Service {
         };
         self.reviews.forget(request_id);
         if let Some(picture) = deleted.picture {
-            self.cache.forget(&self.key(&picture));
+            for model in self.fleet.ready() {
+                self.cache.forget(&key(&model, &picture));
+            }
             self.thumbnails
                 .forget(&hex::encode(Sha256::digest(&picture)));
         }
@@ -346,13 +361,14 @@ impl Service {
     pub fn stop(&self) {
         self.queue.close();
         self.workers.join();
+        self.fleet.stop();
         self.storage.stop();
     }
+}
 
-    fn key(&self, picture: &[u8]) -> ResultKey {
-        ResultKey {
-            model: self.model.digest,
-            picture: blake3::hash(picture).into(),
-        }
+fn key(model: &Model, picture: &[u8]) -> ResultKey {
+    ResultKey {
+        model: model.digest,
+        picture: blake3::hash(picture).into(),
     }
 }

@@ -7,13 +7,14 @@
 //! burst: it only makes everybody wait and serves nobody more, so it is kept shorter (as in CoDel).
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::classifier::Timings;
+use super::fleet::Deployment;
 use super::flight::Flight;
 use super::refusal::Refusal;
 use crate::classification::{PictureDigest, Ranking};
@@ -34,17 +35,20 @@ pub(super) enum Work {
     },
 }
 
-pub(super) struct Job {
+/// Work for the model `M`, which the queue does not look at.
+pub(super) struct Job<M = Arc<Deployment>> {
     pub work: Work,
+    pub model: M,
     pub queued: Instant,
     /// The request that brought it.
     pub request: Option<Ids>,
 }
 
-impl Job {
-    pub(super) fn new(work: Work) -> Self {
+impl<M> Job<M> {
+    pub(super) fn new(work: Work, model: M) -> Self {
         Self {
             work,
+            model,
             queued: Instant::now(),
             request: request::ids(),
         }
@@ -58,15 +62,15 @@ impl Job {
     }
 }
 
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct Queue<M = Arc<Deployment>> {
+    state: Mutex<State<M>>,
     filled: Condvar,
     workers: u32,
     max_wait: Duration,
 }
 
-struct State {
-    jobs: VecDeque<Job>,
+struct State<M> {
+    jobs: VecDeque<Job<M>>,
     /// Mean time a worker spends on a picture, of the last few dozen.
     mean: Duration,
     /// When no picture was waiting.
@@ -74,7 +78,7 @@ struct State {
     closed: bool,
 }
 
-impl State {
+impl<M> State<M> {
     fn drop_abandoned(&mut self) {
         let before = self.jobs.len();
         self.jobs.retain(Job::is_wanted);
@@ -95,7 +99,7 @@ const STANDING: u32 = 4;
 /// Weight of the newest picture in the mean.
 const SMOOTHING: u32 = 32;
 
-impl Queue {
+impl<M> Queue<M> {
     pub(super) fn new(workers: usize, max_wait: Duration) -> Self {
         let state = State {
             jobs: VecDeque::new(),
@@ -113,7 +117,7 @@ impl Queue {
     }
 
     /// Adds a job, or says after how many whole seconds to try again.
-    pub(super) fn push(&self, job: Job) -> Result<(), Duration> {
+    pub(super) fn push(&self, job: Job<M>) -> Result<(), Duration> {
         let mut state = self.lock();
         if state.jobs.is_empty() {
             state.last_empty = job.queued;
@@ -135,7 +139,7 @@ impl Queue {
     }
 
     /// The next job that somebody still waits for; `None` once the queue is closed and empty.
-    pub(super) fn pop(&self) -> Option<Job> {
+    pub(super) fn pop(&self) -> Option<Job<M>> {
         let mut state = self.lock();
         loop {
             match state.jobs.pop_front() {
@@ -153,7 +157,7 @@ impl Queue {
     }
 
     /// Whether a job has waited longer than was promised when it was taken in.
-    pub(super) fn is_overdue(&self, job: &Job) -> bool {
+    pub(super) fn is_overdue(&self, job: &Job<M>) -> bool {
         job.queued.elapsed() > self.max_wait
     }
 
@@ -179,7 +183,7 @@ impl Queue {
         self.filled.notify_all();
     }
 
-    fn longest_wait(&self, state: &State, now: Instant) -> Duration {
+    fn longest_wait(&self, state: &State<M>, now: Instant) -> Duration {
         if now.duration_since(state.last_empty) > self.max_wait {
             self.max_wait / STANDING
         } else {
@@ -187,20 +191,18 @@ impl Queue {
         }
     }
 
-    fn expected_wait(&self, state: &State) -> Duration {
+    fn expected_wait(&self, state: &State<M>) -> Duration {
         let waiting = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
         state.mean.saturating_mul(waiting) / self.workers
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::classification::ResultKey;
     use crate::service::flight::Flights;
@@ -219,11 +221,12 @@ mod tests {
             .collect()
     }
 
-    fn job(flight: &Arc<Flight>) -> Job {
-        Job::new(Work::Picture {
+    fn job(flight: &Arc<Flight>) -> Job<()> {
+        let work = Work::Picture {
             flight: Arc::downgrade(flight),
             bytes: Bytes::new(),
-        })
+        };
+        Job::new(work, ())
     }
 
     #[test]

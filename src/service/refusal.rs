@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fleet::ModelRefusal;
 use crate::image::ImageError;
 use crate::storage::StorageError;
 
@@ -17,6 +18,9 @@ pub enum Refusal {
          accepted are the pixels of a picture, from 0 to 1"
     )]
     NotFinite,
+    /// The client's or the operator's: another model cannot be had.
+    #[error(transparent)]
+    Model(#[from] ModelRefusal),
     /// Nobody's: more requests than the workers can serve in time.
     #[error("all workers are busy and the queue is as long as it may get; try again in {} s", .retry_after.as_secs())]
     Busy {

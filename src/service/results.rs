@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::classifier::Timings;
+use super::fleet::Deployment;
 use super::flight::{Flight, Flights};
 use super::queue::{Job, Queue, Work};
 use super::refusal::Refusal;
-use super::{Input, Request, Service};
+use super::{Input, Request, Service, key};
 use crate::classification::{Known, PictureDigest, Ranking, ResultKey};
 use crate::image::Format;
 use crate::telemetry::metrics::RESULTS;
@@ -46,14 +47,15 @@ impl Service {
     pub(super) async fn result(&self, request: &Request) -> Result<Outcome, Refusal> {
         let arrival = Instant::now();
         let request_id = request::record_id();
+        let model = &request.model.0;
         let (source, subject, timings) = match &request.input {
             Input::Picture(bytes) => {
                 let format = Format::sniff(bytes)?;
-                let (source, known, timings) = self.look_up(bytes).await?;
+                let (source, known, timings) = self.look_up(bytes, model).await?;
                 (source, Subject::Picture(known, format), timings)
             }
             Input::Tensor(bytes) => {
-                let (subject, timings) = self.infer_tensor(bytes.clone()).await?;
+                let (subject, timings) = self.infer_tensor(bytes.clone(), model).await?;
                 ("model", subject, Some(timings))
             }
         };
@@ -70,15 +72,16 @@ impl Service {
     async fn look_up(
         &self,
         picture: &Bytes,
+        model: &Arc<Deployment>,
     ) -> Result<(&'static str, Arc<Known>, Option<Timings>), Refusal> {
-        let key = self.key(picture);
+        let key = key(model.model(), picture);
         let looked_up = {
             let _stage = stage("cache");
             self.cache.get(&key)
         };
         match looked_up {
             Some(known) => Ok(("memory", known, None)),
-            None => self.infer(key, picture.clone()).await,
+            None => self.infer(key, picture.clone(), model).await,
         }
     }
 
@@ -86,6 +89,7 @@ impl Service {
         &self,
         key: ResultKey,
         picture: Bytes,
+        model: &Arc<Deployment>,
     ) -> Result<(&'static str, Arc<Known>, Option<Timings>), Refusal> {
         let (flight, leads) = self.flights.join(key);
         if leads {
@@ -94,7 +98,7 @@ impl Service {
                 self.flights.land(&flight, Ok((Arc::clone(&known), None)));
                 return Ok(("memory", known, None));
             }
-            self.take_off(&flight, picture);
+            self.take_off(&flight, picture, Arc::clone(model));
         }
         let waiting = (!leads).then(|| stage("flight"));
         let (known, timings) = flight.landed().await?;
@@ -106,9 +110,16 @@ impl Service {
         Ok(("model", known, Some(timings)))
     }
 
-    fn take_off(&self, flight: &Arc<Flight>, picture: Bytes) {
+    fn take_off(&self, flight: &Arc<Flight>, picture: Bytes, model: Arc<Deployment>) {
+        let job = Job::new(
+            Work::Picture {
+                flight: Arc::downgrade(flight),
+                bytes: picture,
+            },
+            model,
+        );
         if !self.cache.asks_shared() {
-            return enqueue(&self.queue, &self.flights, flight, picture);
+            return enqueue(&self.queue, &self.flights, flight, job);
         }
         let (cache, flights) = (Arc::clone(&self.cache), Arc::clone(&self.flights));
         let queue = Arc::clone(&self.queue);
@@ -121,14 +132,18 @@ impl Service {
             };
             match known {
                 Some(known) => flights.land(&flight, Ok((known, None))),
-                None => enqueue(&queue, &flights, &flight, picture),
+                None => enqueue(&queue, &flights, &flight, job),
             }
         });
     }
 
-    async fn infer_tensor(&self, bytes: Bytes) -> Result<(Subject, Timings), Refusal> {
+    async fn infer_tensor(
+        &self,
+        bytes: Bytes,
+        model: &Arc<Deployment>,
+    ) -> Result<(Subject, Timings), Refusal> {
         let (answer, outcome) = oneshot::channel();
-        let job = Job::new(Work::Tensor { answer, bytes });
+        let job = Job::new(Work::Tensor { answer, bytes }, Arc::clone(model));
         self.queue
             .push(job)
             .map_err(|retry_after| Refusal::Busy { retry_after })?;
@@ -149,11 +164,7 @@ fn measure(timings: &Timings) {
     }
 }
 
-fn enqueue(queue: &Queue, flights: &Flights, flight: &Arc<Flight>, picture: Bytes) {
-    let job = Job::new(Work::Picture {
-        flight: Arc::downgrade(flight),
-        bytes: picture,
-    });
+fn enqueue(queue: &Queue, flights: &Flights, flight: &Arc<Flight>, job: Job) {
     if let Err(retry_after) = queue.push(job) {
         flights.land(flight, Err(Refusal::Busy { retry_after }));
     }

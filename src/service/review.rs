@@ -100,7 +100,9 @@ impl Service {
         let Some(record) = self.find_for_review(request_id).await? else {
             return Ok(Reviewed::NoRequest);
         };
-        if let Some(accepted) = refusal(&self.model, &record, &judgement.label) {
+        let model = self.fleet.active();
+        let model = model.model();
+        if let Some(accepted) = refusal(model, &record, &judgement.label) {
             return Ok(Reviewed::UnknownLabel(accepted));
         }
         if let Some(said) = record.review.as_ref().filter(|said| {
@@ -120,7 +122,7 @@ impl Service {
         };
         self.storage.review(request_id, review.clone()).await?;
         self.reviews.forget(request_id);
-        count(&self.model, &record.prediction, &review.label);
+        count(model, &record.prediction, &review.label);
         let mut reviewed = record;
         reviewed.add_reviews([review.clone()]);
         self.reviews.show(&reviewed);
@@ -227,7 +229,8 @@ impl Service {
 /// The labels that are accepted for a record, if `label` is none of them: the classes of the model that answered. Of
 /// another model than the one served now, only the best classes are known; then those served now count, too.
 fn refusal(model: &Model, record: &Record, label: &str) -> Option<Vec<String>> {
-    let same = (&record.model.name, &record.model.version) == (&model.name, &model.version);
+    let same = (&record.model.name, &record.model.version)
+        == (&model.reference.name, &model.reference.version);
     let others = record
         .top
         .iter()

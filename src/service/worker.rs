@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use bytes::Bytes;
-use metrics::{Counter, Histogram};
+use metrics::Histogram;
 use sha2::{Digest, Sha256};
 
 use super::classifier::{Classifier, Timings};
@@ -14,7 +14,7 @@ use super::queue::{Job, Queue, TensorOutcome, Work};
 use super::refusal::Refusal;
 use crate::cache::Cache;
 use crate::classification::Known;
-use crate::telemetry::metrics::{INFERENCES, STAGE_SECONDS};
+use crate::telemetry::metrics::STAGE_SECONDS;
 use crate::telemetry::request;
 
 #[derive(Clone)]
@@ -30,24 +30,20 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// One thread a classifier.
-    pub(super) fn start(classifiers: Vec<Classifier>, context: &Context) -> std::io::Result<Self> {
-        let count = classifiers.len();
-        let spawn = |(n, classifier): (usize, Classifier)| {
+    /// So many threads.
+    pub(super) fn start(count: usize, context: &Context) -> std::io::Result<Self> {
+        let spawn = |n| {
             let worker = Worker {
-                meters: Meters::new(&classifier),
-                classifier,
+                stages: Timings::default()
+                    .stages()
+                    .map(|(stage, _)| metrics::histogram!(STAGE_SECONDS, "stage" => stage)),
                 context: context.clone(),
             };
             std::thread::Builder::new()
                 .name(format!("worker-{n}"))
                 .spawn(move || worker.run())
         };
-        let threads = classifiers
-            .into_iter()
-            .enumerate()
-            .map(spawn)
-            .collect::<Result<_, _>>()?;
+        let threads = (0..count).map(spawn).collect::<Result<_, _>>()?;
         Ok(Self {
             count,
             threads: Mutex::new(threads),
@@ -70,13 +66,12 @@ impl Workers {
 }
 
 struct Worker {
-    classifier: Classifier,
     context: Context,
-    meters: Meters,
+    stages: [Histogram; 4],
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn run(self) {
         let queue = Arc::clone(&self.context.queue);
         while let Some(job) = queue.pop() {
             match &job.work {
@@ -101,7 +96,7 @@ impl Worker {
         }
     }
 
-    fn picture(&mut self, job: &Job, flight: &Flight, picture: &Bytes) -> flight::Outcome {
+    fn picture(&self, job: &Job, flight: &Flight, picture: &Bytes) -> flight::Outcome {
         let (classification, timings) = self.timed(job, |c| c.classify(picture))?;
         let known = Arc::new(Known {
             digest: Sha256::digest(picture).into(),
@@ -111,13 +106,13 @@ impl Worker {
         Ok((known, Some(timings)))
     }
 
-    fn tensor(&mut self, job: &Job, tensor: &Bytes) -> TensorOutcome {
+    fn tensor(&self, job: &Job, tensor: &Bytes) -> TensorOutcome {
         let (ranking, timings) = self.timed(job, |c| c.classify_tensor(tensor))?;
         Ok((Sha256::digest(tensor).into(), ranking, timings))
     }
 
     fn timed<T>(
-        &mut self,
+        &self,
         job: &Job,
         work: impl FnOnce(&mut Classifier) -> Result<(T, Timings), Refusal>,
     ) -> Result<(T, Timings), Refusal> {
@@ -127,36 +122,17 @@ impl Worker {
         }
         let waited = job.queued.elapsed();
         let start = Instant::now();
-        let classifier = &mut self.classifier;
-        let outcome = request::within(job.request, || work(classifier));
+        let outcome = request::within(job.request, || job.model.with(work));
         queue.took(start.elapsed());
         let (result, mut timings) = outcome?;
         timings.start = Some(job.queued);
         timings.queue = waited;
-        self.meters.count(&timings);
+        job.model.count(&timings);
+        self.measure(&timings);
         Ok((result, timings))
     }
-}
 
-/// What a worker counts.
-struct Meters {
-    inferences: Counter,
-    stages: [Histogram; 4],
-}
-
-impl Meters {
-    fn new(classifier: &Classifier) -> Self {
-        let model = classifier.model();
-        let name = format!("{}@{}", model.name, model.version);
-        let stages = Timings::default().stages();
-        Self {
-            inferences: metrics::counter!(INFERENCES, "model" => name),
-            stages: stages.map(|(stage, _)| metrics::histogram!(STAGE_SECONDS, "stage" => stage)),
-        }
-    }
-
-    fn count(&self, timings: &Timings) {
-        self.inferences.increment(1);
+    fn measure(&self, timings: &Timings) {
         for (histogram, (_, time)) in self.stages.iter().zip(timings.stages()) {
             // A tensor is not decoded.
             if !time.is_zero() {

@@ -3,6 +3,7 @@
 mod access;
 mod keys;
 mod port;
+mod registry;
 mod secret;
 mod validate;
 
@@ -14,6 +15,7 @@ use clap::{Args, ValueEnum};
 pub use access::{Access, Connections, Origins};
 pub use keys::{ApiKey, ApiKeys};
 pub use port::GrpcPort;
+pub use registry::{Registry, RegistryPlace};
 pub use secret::Secret;
 pub use validate::SettingsError;
 
@@ -26,6 +28,9 @@ pub struct Settings {
     /// The model and its workers.
     #[command(flatten)]
     pub model: ModelSettings,
+    /// Models in its place.
+    #[command(flatten)]
+    pub registry: Registry,
     /// Who may come in.
     #[command(flatten)]
     pub access: Access,

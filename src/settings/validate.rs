@@ -126,6 +126,8 @@ impl Settings {
             ));
         }
         self.model.validate()?;
+        self.registry
+            .validate(self.shared.azure_storage_blob_endpoint.is_some())?;
         if self.shared.azure_cosmos_endpoint.is_some() && self.shared.database_url.is_some() {
             return Err(SettingsError::OneOf(
                 "AZURE_COSMOS_ENDPOINT",
@@ -161,6 +163,9 @@ impl Settings {
         self.access.api_keys_file.take_if(no_path);
         let no_origin = |origins: &mut Origins| *origins == Origins::Only(Vec::new());
         self.access.cors_allow_origins.take_if(no_origin);
+        self.registry.models.take_if(blank);
+        let no_names = |names: &mut Vec<String>| names.iter().all(|name| name.trim().is_empty());
+        self.registry.model_admins.take_if(no_names);
         let no_secret = |secret: &mut Secret| secret.expose().trim().is_empty();
         self.cache.redis_url.take_if(no_secret);
         let telemetry = &mut self.telemetry;

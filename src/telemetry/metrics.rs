@@ -79,6 +79,9 @@ metrics! {
     CACHE_SHARED_DROPPED = counter "relance_cache_shared_dropped_total",
         "Results not written to the shared cache because it was away or too much was waiting";
     CACHE_ENTRIES = gauge "relance_cache_entries", "Results in the memory cache";
+    MODEL_INFO = gauge "relance_model_info", "1 for the model that answers, 0 for one that did; model and sha256 are labels";
+    MODELS_FOLLOWED = gauge "relance_models_followed",
+        "1 if this instance serves what the registry of models says, else 0; absent where MODELS is not set";
     WORKERS = gauge "relance_workers", "Worker threads";
     BUILD_INFO = gauge "relance_build_info", "Always 1; version, model, provider and precision are labels";
     SPANS = counter "relance_spans_total", "Spans by exporter and outcome: sent, lost";

@@ -51,8 +51,10 @@ fn headers() -> Value {
 
 fn complete_operation(operation: &mut Value) {
     let body = match operation.get("requestBody") {
+        None if operation["tags"][0] == "models" => Content::NoModel,
         None => Content::None,
         Some(_) if operation["tags"][0] == "review" => Content::Review,
+        Some(_) if operation["tags"][0] == "models" => Content::Model,
         Some(_) => Content::Pictures,
     };
     if let Some(form) = operation.pointer_mut("/requestBody/content/multipart~1form-data") {
@@ -91,14 +93,20 @@ enum Content {
     None,
     Pictures,
     Review,
+    Model,
+    /// Nothing, and it is about models.
+    NoModel,
 }
 
 impl Content {
     fn can_have(self, kind: Kind) -> bool {
+        let of_models = kind.is_of_models();
         match self {
-            Self::None => !kind.needs_body(),
-            Self::Pictures => !kind.is_of_reviews(),
-            Self::Review => !kind.is_of_pictures(),
+            Self::None => !kind.needs_body() && !of_models && !kind.is_of_choice(),
+            Self::Pictures => !kind.is_of_reviews() && !of_models,
+            Self::Review => !kind.is_of_pictures() && !of_models && !kind.is_of_choice(),
+            Self::Model => !kind.is_of_pictures() && !kind.is_of_reviews(),
+            Self::NoModel => !kind.needs_body(),
         }
     }
 }
