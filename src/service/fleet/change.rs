@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::deployment::Deployment;
+use super::loader::Test;
 use super::trial::Candidate;
 use super::{Crew, Fleet, ModelRefusal};
 use crate::model::Reference;
@@ -93,7 +94,7 @@ impl Fleet {
     /// The crew that a plan asks for; whoever is here already stays.
     pub(super) async fn assemble(&self, plan: &Plan) -> Result<Crew, ModelRefusal> {
         let workers = self.workers();
-        let active = self.have(&plan.active, workers).await?;
+        let active = self.have(&plan.active, workers, Test::Samples).await?;
         let candidate = match &plan.candidate {
             Some(trial) if trial.model != plan.active => Some(self.candidate(trial).await?),
             _ => None,
@@ -107,11 +108,11 @@ impl Fleet {
             return Ok(Arc::clone(same));
         }
         // One for comparing; a canary answers beside that.
-        let classifiers = match trial.role {
-            Role::Shadow => 1,
-            Role::Canary => self.workers() + 1,
+        let (classifiers, test) = match trial.role {
+            Role::Shadow => (1, Test::Nothing),
+            Role::Canary => (self.workers() + 1, Test::Samples),
         };
-        let deployment = self.have(&trial.model, classifiers).await?;
+        let deployment = self.have(&trial.model, classifiers, test).await?;
         Ok(Candidate::new(trial.clone(), deployment))
     }
 
@@ -120,6 +121,7 @@ impl Fleet {
         &self,
         model: &Reference,
         classifiers: usize,
+        test: Test,
     ) -> Result<Arc<Deployment>, ModelRefusal> {
         let crew = self.crew.load_full();
         let candidate = crew
@@ -132,7 +134,7 @@ impl Fleet {
             .find(|here| here.classifiers() >= classifiers);
         match here {
             Some(here) => Ok(Arc::clone(here)),
-            None => self.loader.load(model, classifiers).await,
+            None => self.loader.load(model, classifiers, test).await,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use metrics::gauge;
 
 use super::deployment::Deployment;
-use super::loader::Loader;
+use super::loader::{Loader, Test};
 use super::{Fleet, ModelRefusal};
 use crate::registry::Tag;
 use crate::telemetry::metrics::MODELS_FOLLOWED;
@@ -75,7 +75,9 @@ pub(super) async fn planned(loader: &Loader) -> Option<Arc<Deployment>> {
     };
     let plan = loader.registry()?.plan().await;
     let (plan, _) = plan.map_err(|error| told(error.into())).ok()?;
-    let loaded = loader.load(&plan?.active, loader.workers()).await;
+    let loaded = loader
+        .load(&plan?.active, loader.workers(), Test::Samples)
+        .await;
     loaded.map_err(told).ok()
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::deployment::Deployment;
 use super::error::ModelRefusal;
-use super::loader::Loader;
+use super::loader::{Loader, Test};
 use crate::model::Reference;
 
 /// How many are kept at once. Each takes as much memory as the model that answers.
@@ -48,7 +48,7 @@ impl Guests {
         if let Some(here) = self.find(model) {
             return Ok(here);
         }
-        let deployment = loader.load(model, loader.workers()).await?;
+        let deployment = loader.load(model, loader.workers(), Test::Nothing).await?;
         let mut seated = self.seated();
         seated.sort_by_key(|guest| std::cmp::Reverse(guest.asked));
         seated.truncate(SEATS - 1);

@@ -21,6 +21,15 @@ const LABELS: &str = "labels.txt";
 /// How nice the thread is that loads a model beside those that answer: it gets about a tenth of a busy processor.
 const NICE: i32 = 10;
 
+/// What a model must show before it is used.
+#[derive(Clone, Copy)]
+pub(super) enum Test {
+    /// That it answers the samples right.
+    Samples,
+    /// Only that it runs.
+    Nothing,
+}
+
 /// Where models come from.
 pub struct Models {
     /// How they are run, and the one that answers if nothing else was said.
@@ -75,12 +84,13 @@ impl Loader {
         Ok(known)
     }
 
-    /// Loads a model with so many classifiers, and has it answer the samples, without disturbing others more than it
-    /// must.
+    /// Loads a model with so many classifiers, without disturbing others more than it must. One that is to answer
+    /// clients who did not ask for it is tested on the samples.
     pub(super) async fn load(
         &self,
         model: &Reference,
         classifiers: usize,
+        test: Test,
     ) -> Result<Arc<Deployment>, ModelRefusal> {
         let known = self.list().await?;
         if !known.contains(model) {
@@ -90,7 +100,10 @@ impl Loader {
         let (path, samples) = match self.registry().filter(|_| !self.is_own(model)) {
             Some(registry) => (
                 registry.fetch(model).await?,
-                registry.samples(&model.name).await?,
+                match test {
+                    Test::Samples => registry.samples(&model.name).await?,
+                    Test::Nothing => Vec::new(),
+                },
             ),
             None => (self.models.settings.model.clone(), Vec::new()),
         };
