@@ -24,7 +24,7 @@ use relance::image::{Format, InputSize, PictureInfo, Preparer};
 use relance::journal::Journal;
 use relance::model::{self, Loaded};
 use relance::records::{ClassScore, ModelName, Record, Spool};
-use relance::service::{Config, Lifecycle, Parts, Service};
+use relance::service::{Config, Fleet, Lifecycle, Models, Parts, Service};
 use relance::settings::{Settings, SpoolFull, UserIp};
 use relance::storage::{Limits, Shared, Storage};
 use relance::uploads::Uploads;
@@ -205,15 +205,22 @@ fn journal(c: &mut Criterion) {
     journal.close();
 }
 
-fn app(settings: &Settings, data: &Path) -> Router {
+async fn app(settings: &Settings, data: &Path) -> Router {
     let limits = Limits {
         fsync: false,
         spool_max_bytes: 0,
         spool_full: SpoolFull::Refuse,
     };
     let storage = Storage::start(data, limits, Shared::default()).expect("threads");
+    let mut models = Models {
+        settings: settings.model.clone(),
+        registry: None,
+    };
+    models.settings.workers = Some(1);
     let parts = Parts {
-        loaded: load(settings, 1),
+        fleet: Fleet::open(models, settings.picture)
+            .await
+            .expect("a classifier"),
         cache: Cache::new(settings.cache.cache_bytes, Duration::from_secs(3600)),
         storage: Arc::new(storage),
     };
@@ -251,7 +258,7 @@ fn cached(c: &mut Criterion) {
         TempDir::new().expect("a folder"),
         Tokio::new().expect("threads"),
     );
-    let app = tokio.block_on(async { app(&settings(), dir.path()) });
+    let app = tokio.block_on(app(&settings(), dir.path()));
     let mut group = c.benchmark_group("cached request");
     for size in SIZES {
         let picture = picture(size);

@@ -16,8 +16,7 @@ use relance::access::Gate;
 use relance::cache::Cache;
 use relance::grpc;
 use relance::http::{self, App};
-use relance::model;
-use relance::service::{Config, Lifecycle, Parts, Service};
+use relance::service::{Config, Fleet, Lifecycle, Models, Parts, Service};
 use relance::settings::Settings;
 use relance::storage::{Limits, Shared, Storage};
 use tempfile::TempDir;
@@ -74,14 +73,19 @@ impl House {
         let data = tempfile::tempdir().expect("a temporary folder");
         let settings = settings(root, data.path());
         let runtime = Runtime::new().expect("a runtime");
-        let inside = runtime.enter();
         let limits = Limits {
             fsync: settings.storage.data_fsync,
             spool_max_bytes: settings.storage.spool_max_bytes,
             spool_full: settings.storage.spool_full,
         };
+        let models = Models {
+            settings: settings.model.clone(),
+            registry: None,
+        };
+        let fleet = runtime.block_on(Fleet::open(models, settings.picture));
+        let inside = runtime.enter();
         let parts = Parts {
-            loaded: model::load(&settings.model, &settings.model.model, 1).expect("the model"),
+            fleet: fleet.expect("the model"),
             cache: Cache::new(settings.cache.cache_bytes, Duration::ZERO),
             storage: Arc::new(
                 Storage::start(

@@ -35,7 +35,10 @@ pub(super) fn registry(settings: &Settings) -> anyhow::Result<Option<Registry>> 
     Ok(match settings.registry.place() {
         None => None,
         Some(RegistryPlace::Folder(path)) => Some(Registry::folder(path)),
-        Some(RegistryPlace::Container(_)) => anyhow::bail!("MODELS=blob: is not built yet"),
+        Some(RegistryPlace::Container(name)) => {
+            let copies = settings.storage.data_dir.join("models");
+            Some(Registry::container(&settings.shared, &name, copies)?)
+        }
     })
 }
 

@@ -24,8 +24,9 @@ impl Folder {
         self.0.display().to_string()
     }
 
-    pub(super) fn path(&self, model: &Reference) -> PathBuf {
-        self.0.join(&model.name).join(&model.version).join(MODEL)
+    pub(super) fn path(&self, model: &Reference) -> Option<PathBuf> {
+        let path = self.0.join(&model.name).join(&model.version).join(MODEL);
+        path.is_file().then_some(path)
     }
 
     pub(super) async fn list(&self) -> Result<Vec<Reference>, RegistryError> {

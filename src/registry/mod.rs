@@ -4,6 +4,7 @@
 //! `labels.txt` and `model.baseline.json`, and beside the versions `samples/CLASS/*`: pictures that every version must
 //! answer right before it is served. `serving.json` at its top says what is to serve; all instances follow it.
 
+mod container;
 mod folder;
 mod plan;
 
@@ -11,10 +12,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use crate::azure::container::{Container, ContainerError};
 use crate::model::Reference;
+use crate::settings::Shared;
 
 pub use plan::{Plan, Role, Tag, Trial};
 
+use container::Models;
 use folder::Folder;
 
 /// File with the plan.
@@ -22,6 +26,9 @@ const PLAN: &str = "serving.json";
 
 /// File with the model, in the folder of its version.
 const MODEL: &str = "model.onnx";
+
+/// The model and what may lie beside it.
+const BESIDE: [&str; 3] = [MODEL, "labels.txt", "model.baseline.json"];
 
 /// Folder with sample pictures, beside the versions.
 const SAMPLES: &str = "samples";
@@ -34,6 +41,8 @@ const MAX_SAMPLE_BYTES: u64 = 10 * 1024 * 1024;
 pub enum Registry {
     /// A folder; on a volume that instances share, all of them follow it.
     Folder(Folder),
+    /// A container in Azure Blob Storage.
+    Container(Box<Models>),
 }
 
 /// A picture that a model must answer right.
@@ -74,9 +83,23 @@ pub enum RegistryError {
 }
 
 impl Registry {
-    /// The registry that the setting `MODELS` names. Nothing is read.
+    /// A folder. Nothing is read.
     pub fn folder(path: PathBuf) -> Self {
         Self::Folder(Folder::new(path))
+    }
+
+    /// The container called `name` in the account of the shared stores, with copies in the folder `copies`. No request
+    /// is made.
+    ///
+    /// # Errors
+    /// If the settings make no sense or there is no credential.
+    pub fn container(
+        settings: &Shared,
+        name: &str,
+        copies: PathBuf,
+    ) -> Result<Self, ContainerError> {
+        let container = Container::new(settings, name, "MODELS=blob:CONTAINER")?;
+        Ok(Self::Container(Box::new(Models::new(container, copies))))
     }
 
     /// The models that are there, by name and version. Those whose names could not stand in an address are left out.
@@ -84,17 +107,32 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Unavailable`].
     pub async fn list(&self) -> Result<Vec<Reference>, RegistryError> {
-        let Self::Folder(folder) = self;
-        folder.list().await
+        match self {
+            Self::Folder(folder) => folder.list().await,
+            Self::Container(models) => models.list().await,
+        }
     }
 
-    /// A file on this disk with the model, which must be one of [`Registry::list`]; what belongs to it lies beside it.
+    /// A file on this disk with the model, and what belongs to it beside it; nothing if there is no such model.
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`].
-    pub async fn fetch(&self, model: &Reference) -> Result<PathBuf, RegistryError> {
-        let Self::Folder(folder) = self;
-        Ok(folder.path(model))
+    pub async fn fetch(&self, model: &Reference) -> Result<Option<PathBuf>, RegistryError> {
+        if !is_name(&model.name) || !is_name(&model.version) {
+            return Ok(None);
+        }
+        match self {
+            Self::Folder(folder) => Ok(folder.path(model)),
+            Self::Container(models) => models.fetch(model).await,
+        }
+    }
+
+    /// The file with a listed model, if it is on this disk already.
+    pub fn here(&self, model: &Reference) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => folder.path(model),
+            Self::Container(models) => models.copy_of(model),
+        }
     }
 
     /// Pictures that every version of `name` must answer right.
@@ -102,8 +140,10 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Unavailable`].
     pub async fn samples(&self, name: &str) -> Result<Vec<Sample>, RegistryError> {
-        let Self::Folder(folder) = self;
-        folder.samples(name).await
+        match self {
+            Self::Folder(folder) => folder.samples(name).await,
+            Self::Container(models) => models.samples(name).await,
+        }
     }
 
     /// What is to serve, if anything has been said, and a tag of its state.
@@ -111,8 +151,18 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Unavailable`], [`RegistryError::BadPlan`].
     pub async fn plan(&self) -> Result<(Option<Plan>, Tag), RegistryError> {
-        let Self::Folder(folder) = self;
-        folder.plan().await
+        match self {
+            Self::Folder(folder) => folder.plan().await,
+            Self::Container(models) => models.plan().await,
+        }
+    }
+
+    /// What was to serve when this instance last read it, for when it cannot be read.
+    pub fn remembered(&self) -> Option<Plan> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Container(models) => models.remembered(),
+        }
     }
 
     /// Says what is to serve, if nobody has said anything else since `before`; the new tag.
@@ -120,14 +170,10 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Unavailable`], [`RegistryError::Changed`].
     pub async fn publish(&self, plan: &Plan, before: &Tag) -> Result<Tag, RegistryError> {
-        let Self::Folder(folder) = self;
-        folder.publish(plan, before).await
-    }
-
-    /// Where it is, for people.
-    pub fn place(&self) -> String {
-        let Self::Folder(folder) = self;
-        folder.place()
+        match self {
+            Self::Folder(folder) => folder.publish(plan, before).await,
+            Self::Container(models) => models.publish(plan, before).await,
+        }
     }
 }
 

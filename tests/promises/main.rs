@@ -12,6 +12,7 @@ mod dataset;
 mod docs;
 mod durability;
 mod faults;
+mod fleet;
 mod flight;
 mod fuzz_seeds;
 mod headers;

@@ -68,16 +68,21 @@ impl Following {
 
 /// The model that the registry says is to answer, loaded; nothing if it says nothing or it cannot be had.
 pub(super) async fn planned(loader: &Loader) -> Option<Arc<Deployment>> {
-    let told = |refusal: ModelRefusal| {
+    let registry = loader.registry()?;
+    let (plan, test) = match registry.plan().await {
+        Ok((plan, _)) => (plan, Test::Samples),
+        Err(error) => {
+            tracing::error!("{error}; until they can, what was served before is");
+            // It was tested then.
+            (registry.remembered(), Test::Nothing)
+        }
+    };
+    let loaded = loader.load(&plan?.active, loader.workers(), test).await;
+    let told = |refusal| {
         tracing::error!(
-            "what the registry of models says cannot be served, so MODEL answers; {refusal}"
+            "what the registry of models says cannot be served, so MODEL is; {refusal}"
         );
     };
-    let plan = loader.registry()?.plan().await;
-    let (plan, _) = plan.map_err(|error| told(error.into())).ok()?;
-    let loaded = loader
-        .load(&plan?.active, loader.workers(), Test::Samples)
-        .await;
     loaded.map_err(told).ok()
 }
 

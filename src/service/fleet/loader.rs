@@ -92,20 +92,19 @@ impl Loader {
         classifiers: usize,
         test: Test,
     ) -> Result<Arc<Deployment>, ModelRefusal> {
-        let known = self.list().await?;
-        if !known.contains(model) {
-            let asked = model.clone();
-            return Err(ModelRefusal::Unknown { asked, known });
-        }
         let (path, samples) = match self.registry().filter(|_| !self.is_own(model)) {
-            Some(registry) => (
-                registry.fetch(model).await?,
-                match test {
+            Some(registry) => {
+                let Some(path) = registry.fetch(model).await? else {
+                    return Err(self.unknown(model).await);
+                };
+                let samples = match test {
                     Test::Samples => registry.samples(&model.name).await?,
                     Test::Nothing => Vec::new(),
-                },
-            ),
-            None => (self.models.settings.model.clone(), Vec::new()),
+                };
+                (path, samples)
+            }
+            None if self.is_own(model) => (self.models.settings.model.clone(), Vec::new()),
+            None => return Err(self.unknown(model).await),
         };
         let settings = self.settings(&path, model);
         let (reference, picture) = (model.clone(), self.picture);
@@ -127,10 +126,20 @@ impl Loader {
             })
     }
 
+    async fn unknown(&self, model: &Reference) -> ModelRefusal {
+        match self.list().await {
+            Ok(known) => ModelRefusal::Unknown {
+                asked: model.clone(),
+                known,
+            },
+            Err(error) => error.into(),
+        }
+    }
+
     /// What a file says of itself, of a model that is not loaded; nothing if that cannot be read.
     pub(super) async fn peek(&self, model: &Reference) -> Option<Peek> {
         let path = match self.registry().filter(|_| !self.is_own(model)) {
-            Some(registry) => registry.fetch(model).await.ok()?,
+            Some(registry) => registry.here(model)?,
             None => self.models.settings.model.clone(),
         };
         let changed = std::fs::metadata(&path).ok()?.modified().ok()?;

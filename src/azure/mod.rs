@@ -1,5 +1,7 @@
 //! Who the service is to Azure, and how it talks to it.
 
+pub mod container;
+
 use std::sync::Arc;
 use std::time::Duration;
 

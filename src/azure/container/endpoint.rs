@@ -2,28 +2,31 @@
 
 use azure_core::http::Url;
 
-use super::BlobError;
-use crate::uploads::file_name;
+use super::ContainerError;
 
 const ENDPOINT: &str = "AZURE_STORAGE_BLOB_ENDPOINT";
 const FORM: &str = "https://ACCOUNT.blob.core.windows.net, or http://HOST:PORT/ACCOUNT for the emulator, and nothing behind it (no SAS)";
 
 /// A container of a storage account.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub struct Endpoint {
     /// Name of the account.
-    pub account: String,
+    pub(super) account: String,
     /// Address of the container.
-    pub container: Url,
+    pub(super) container: Url,
     // The two halves of what every address in the container begins with: `https://host` and `/container/`.
     origin: String,
     folder: String,
 }
 
 impl Endpoint {
-    /// The container `container` of the account at `endpoint`.
-    pub fn new(endpoint: &str, container: &str) -> Result<Self, BlobError> {
-        let malformed = || BlobError::Setting(ENDPOINT, FORM);
+    /// The container `container` of the account at `endpoint`; `setting` is where its name comes from.
+    pub(super) fn new(
+        endpoint: &str,
+        container: &str,
+        setting: &'static str,
+    ) -> Result<Self, ContainerError> {
+        let malformed = || ContainerError::Setting(ENDPOINT, FORM);
         let mut url = Url::parse(endpoint.trim()).map_err(|_| malformed())?;
         let bare = url.username().is_empty()
             && url.password().is_none()
@@ -34,8 +37,8 @@ impl Endpoint {
         }
         let account = account(&url).ok_or_else(malformed)?.to_owned();
         if !is_container_name(container) {
-            return Err(BlobError::Setting(
-                "AZURE_STORAGE_CONTAINER",
+            return Err(ContainerError::Setting(
+                setting,
                 "3 to 63 lower-case letters, digits and single hyphens",
             ));
         }
@@ -51,21 +54,25 @@ impl Endpoint {
         })
     }
 
+    /// Its address, for people.
+    pub fn address(&self) -> &str {
+        self.container.as_str()
+    }
+
     /// Whether what is sent there can be read on the way.
-    pub fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.container.scheme() == "http"
     }
 
-    /// The reference that `given` is, or that it is the address of.
-    pub fn reference<'a>(&self, given: &'a str) -> Option<&'a str> {
-        let name = if given.contains("://") {
+    /// The name of a blob that `given` is, or that it is the address of; nothing if it is the address of anything else.
+    pub fn name<'a>(&self, given: &'a str) -> Option<&'a str> {
+        if given.contains("://") {
             let (origin, path) = given.split_at_checked(self.origin.len())?;
             let here = origin.eq_ignore_ascii_case(&self.origin);
-            path.strip_prefix(&self.folder).filter(|_| here)?
+            path.strip_prefix(&self.folder).filter(|_| here)
         } else {
-            given
-        };
-        file_name(name).and(Some(name))
+            Some(given)
+        }
     }
 }
 
@@ -118,7 +125,7 @@ mod tests {
                 "http://azurite:10000/devstoreaccount1/uploads",
             ),
         ] {
-            let found = Endpoint::new(endpoint, "uploads").unwrap();
+            let found = Endpoint::new(endpoint, "uploads", "AZURE_STORAGE_CONTAINER").unwrap();
             assert_eq!(found.account, account);
             assert_eq!(found.container.as_str(), container);
         }
@@ -139,7 +146,9 @@ mod tests {
             "http://127.0.0.1:10000/devstoreaccount1/uploads",
             "DefaultEndpointsProtocol=https;AccountName=relance;AccountKey=hush",
         ] {
-            let error = Endpoint::new(endpoint, "uploads").unwrap_err().to_string();
+            let error = Endpoint::new(endpoint, "uploads", "AZURE_STORAGE_CONTAINER")
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(ENDPOINT), "{endpoint}: {error}");
             assert!(!error.contains("hush"), "{endpoint}: {error}");
         }
@@ -159,7 +168,12 @@ mod tests {
             "$root",
             &"a".repeat(64),
         ] {
-            let error = Endpoint::new("https://relance.blob.core.windows.net", name).unwrap_err();
+            let error = Endpoint::new(
+                "https://relance.blob.core.windows.net",
+                name,
+                "AZURE_STORAGE_CONTAINER",
+            )
+            .unwrap_err();
             assert!(
                 error.to_string().contains("AZURE_STORAGE_CONTAINER"),
                 "{name}"
