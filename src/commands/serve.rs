@@ -13,7 +13,7 @@ use relance::access::Gate;
 use relance::grpc;
 use relance::http::{self, App};
 use relance::model;
-use relance::service::{Config, Lifecycle, Parts, Service};
+use relance::service::{Config, Lifecycle, Parts, Service, tell_drift};
 use relance::settings::Settings;
 use relance::storage::{self, Shipper};
 use relance::telemetry;
@@ -131,6 +131,8 @@ async fn serve(
         metrics.clone(),
     );
     tokio::spawn(upkeep(metrics));
+    let watched = Arc::clone(&app);
+    tokio::spawn(tell_drift(move || watched.service().drift()));
     let keeper = Arc::clone(app.service().storage());
     tokio::spawn(storage::expire(
         Arc::clone(&keeper),

@@ -1,5 +1,6 @@
 //! ONNX file → class probabilities.
 
+mod baseline;
 mod engine;
 mod error;
 mod labels;
@@ -16,6 +17,7 @@ use crate::image::InputSize;
 use crate::locate;
 use crate::settings::{ModelSettings, Precision, Provider};
 
+pub use baseline::{BINS, Baseline, bin};
 pub use error::ModelError;
 pub use session::Session;
 
@@ -48,6 +50,8 @@ pub struct Model {
     pub provider: Provider,
     /// What it is computed in.
     pub precision: Precision,
+    /// What it answered to the pictures it was evaluated with, if there is a file that says so.
+    pub baseline: Option<Arc<Baseline>>,
     spec: Spec,
 }
 
@@ -110,6 +114,7 @@ pub fn load(settings: &ModelSettings, path: &Path, sessions: usize) -> Result<Lo
     let [input_name, output_name] = facts.tensors;
     let model = Model {
         name: name_of(&path),
+        baseline: baseline::beside(&path, &digest, &facts.labels),
         version: hex::encode(&digest[..6]),
         digest,
         labels: facts.labels,

@@ -6,6 +6,7 @@
 mod classifier;
 mod dataset;
 mod desk;
+mod drift;
 mod entry;
 mod flight;
 mod lifecycle;
@@ -38,6 +39,7 @@ use crate::telemetry::note;
 
 pub use classifier::{Classifier, Timings};
 pub use dataset::Wanted;
+pub use drift::{Psi, tell_drift};
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
 pub use review::{Judgement, Reviewed, Reviewer};
@@ -196,6 +198,12 @@ impl Service {
             waiting: self.queue.len(),
             longest_wait: self.queue.oldest(),
         }
+    }
+
+    /// How far the latest answers are from the baseline of the model that answers; nothing without one, or after too few
+    /// answers.
+    pub fn drift(&self) -> Option<Psi> {
+        self.predictions.drift()
     }
 
     /// The stores that instances share, and whether they are there.
