@@ -55,7 +55,7 @@ FROM scratch
 COPY --from=root /root-folder/ /
 COPY --from=root --chown=65532:65532 /empty /data
 COPY LICENSE-APACHE LICENSE-MIT /app/
-COPY models/bottle.onnx /app/models/
+COPY models/bottle.onnx models/bottle.baseline.json /app/models/
 COPY --from=program /build/target/release/relance /app/relance
 
 USER 65532:65532

@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test test-container lint fuzz openvino evaluate fixtures model openapi clean
+.PHONY: help run build test test-container lint fuzz openvino evaluate baseline fixtures model openapi clean
 .PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
@@ -59,6 +59,13 @@ evaluate: COMPARE ?=
 evaluate: onnxruntime ## Accuracy, calibration and agreement of MODEL on the class folders in DATA
 	cargo run --release --locked --quiet -- classify --format summary --labels-from-folders \
 		--model $(MODEL) $(if $(COMPARE),--compare-with $(COMPARE)) $(DATA)
+
+# For example: make baseline MODEL=mine.onnx DATA=my-pictures; it is written beside the model.
+baseline: MODEL ?= models/bottle.onnx
+baseline: DATA ?= models/evaluation
+baseline: onnxruntime ## Write how the answers of MODEL to the pictures in DATA are distributed
+	cargo run --release --locked --quiet -- classify --format summary --model $(MODEL) \
+		--baseline $(basename $(MODEL)).baseline.json $(DATA)
 
 # Each prints a table with medians and the spread. make bench QUICK=1 takes a few minutes.
 bench: QUICK ?=
@@ -126,6 +133,7 @@ model: python .venv-render ## Render and draw pictures, train the model with a t
 		--data models/training/renders --data models/training/pictures 0.3 --bf16 --epochs 22 --small-epochs 15 \
 		--batch 24 --rate 1.5e-3 --cells 1 --dropout 0.2 --decay 0.05 --patience 100
 	.venv/bin/python models/training/export.py --check models/training/renders
+	$(MAKE) baseline
 
 .venv-render: models/training/render/requirements.txt
 	python3.11 -m venv $@

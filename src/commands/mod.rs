@@ -8,9 +8,6 @@ pub mod serve;
 
 /// Prints the OpenAPI description as JSON.
 pub fn openapi() -> anyhow::Result<()> {
-    println!(
-        "{}",
-        serde_json::to_string_pretty(&relance::http::openapi())?
-    );
+    println!("{}", relance::http::openapi_text()?);
     Ok(())
 }

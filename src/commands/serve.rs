@@ -12,7 +12,7 @@ use futures_util::future::OptionFuture;
 use relance::access::Gate;
 use relance::grpc;
 use relance::http::{self, App};
-use relance::service::{Config, Fleet, Lifecycle, Models, Parts, Service};
+use relance::service::{Config, Fleet, Lifecycle, Models, Parts, Service, tell_drift};
 use relance::settings::Settings;
 use relance::storage::{self, Shipper};
 use relance::telemetry;
@@ -126,6 +126,8 @@ async fn serve(
         metrics.clone(),
     );
     tokio::spawn(upkeep(metrics));
+    let watched = Arc::clone(&app);
+    tokio::spawn(tell_drift(move || watched.service().drift()));
     let keeper = Arc::clone(app.service().storage());
     tokio::spawn(storage::expire(
         Arc::clone(&keeper),

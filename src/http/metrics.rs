@@ -10,8 +10,8 @@ use metrics::gauge;
 use super::App;
 use crate::telemetry;
 use crate::telemetry::metrics::{
-    BACKLOG_BYTES, BACKLOG_RECORDS, BACKLOG_REVIEWS, CACHE_ENTRIES, QUEUE_LENGTH,
-    QUEUE_OLDEST_SECONDS, STORAGE_UP, WORKERS,
+    BACKLOG_BYTES, BACKLOG_RECORDS, BACKLOG_REVIEWS, CACHE_ENTRIES, DRIFT_PSI, QUEUE_LENGTH,
+    QUEUE_OLDEST_SECONDS, STORAGE_UP, WORKERS, gauge_text,
 };
 
 /// Metrics in Prometheus' text format
@@ -31,8 +31,10 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     } else {
         0.0
     });
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        telemetry::render(&app.metrics),
-    )
+    let mut text = telemetry::render(&app.metrics);
+    if let Some(psi) = app.service.drift() {
+        let values = [("classes", psi.classes), ("confidence", psi.confidence)];
+        text.push_str(&gauge_text(DRIFT_PSI, "of", &values));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -47,7 +47,7 @@ use crate::service::{Lifecycle, Service};
 use crate::settings::{LimitSettings, Origins, Settings};
 
 pub(crate) use router::panicked;
-pub use router::{metrics_router, openapi, router};
+pub use router::{metrics_router, openapi, openapi_text, router};
 pub use server::{Limits, serve};
 
 use body::{Budget, Received};

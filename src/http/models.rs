@@ -15,7 +15,7 @@ use super::json::Form;
 use super::problem::{Kind, Problem};
 use super::{App, client};
 use crate::model::{Model, Reference};
-use crate::service::{Agreement, Latency, ModelStatus, State as Duty};
+use crate::service::{Agreement, Latency, ModelStatus, Psi, State as Duty};
 
 /// Who changes models where nobody has to sign in.
 const ANONYMOUS: &str = "anonymous";
@@ -64,6 +64,8 @@ pub(super) struct ModelFacts {
     state: Duty,
     /// How long it takes for a picture; null if it is not loaded.
     latency: Option<Latency>,
+    /// How far its latest answers are from its baseline; null without a baseline, or after too few answers.
+    drift: Option<Psi>,
     /// How far it agrees with the model that answers; null if it is not tried out.
     agreement: Option<Agreement>,
 }
@@ -200,6 +202,7 @@ impl From<ModelStatus> for ModelFacts {
             model,
             peek,
             latency,
+            drift,
             agreement,
         } = status;
         let known = model.as_deref();
@@ -227,6 +230,7 @@ impl From<ModelStatus> for ModelFacts {
             active: state == Duty::Active,
             state,
             latency,
+            drift,
             agreement,
         }
     }

@@ -12,7 +12,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Kind, Problem};
 use super::{
@@ -81,9 +80,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .merge(open())
         .split_for_parts();
-    let description = docs::description(&description);
-    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
-    let docs = Router::from(docs)
+    let docs = docs::router(&docs::description(&description))
         .layer(from_fn(explain_missing))
         .layer(from_fn(docs::protect));
     // A request goes through the layers from the last to the first.
@@ -121,6 +118,14 @@ pub fn openapi() -> serde_json::Value {
         .merge(open())
         .into_openapi();
     docs::description(&routes)
+}
+
+/// The same as text, in the order in which it is served.
+///
+/// # Errors
+/// If it cannot be written as JSON.
+pub fn openapi_text() -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&docs::FormsFirst(&openapi()))
 }
 
 async fn not_found(uri: Uri) -> Problem {

@@ -1,5 +1,6 @@
 //! ONNX file → class probabilities.
 
+mod baseline;
 mod engine;
 mod error;
 mod labels;
@@ -18,6 +19,7 @@ use crate::image::InputSize;
 use crate::locate;
 use crate::settings::{ModelSettings, Precision, Provider};
 
+pub use baseline::{BINS, Baseline, bin};
 pub use error::ModelError;
 pub use peek::{Peek, peek};
 pub use reference::{NoReference, Reference};
@@ -51,6 +53,8 @@ pub struct Model {
     pub provider: Provider,
     /// What it is computed in.
     pub precision: Precision,
+    /// What it answered to the pictures it was evaluated with, if there is a file that says so.
+    pub baseline: Option<Arc<Baseline>>,
     spec: Spec,
 }
 
@@ -126,6 +130,7 @@ pub fn load_as(
     let [input_name, output_name] = facts.tensors;
     let model = Model {
         reference: reference.unwrap_or_else(|| reference_of(&path, &digest)),
+        baseline: baseline::beside(&path, &digest, &facts.labels),
         digest,
         labels: facts.labels,
         input: spec.input,

@@ -6,6 +6,7 @@
 mod classifier;
 mod dataset;
 mod desk;
+mod drift;
 mod entry;
 mod fleet;
 mod flight;
@@ -40,6 +41,7 @@ use crate::telemetry::note;
 
 pub use classifier::{Classifier, Timings};
 pub use dataset::Wanted;
+pub use drift::{Psi, tell_drift};
 pub use fleet::{
     Agreement, Chosen, Disagreement, Fleet, Latency, ModelRefusal, ModelStatus, Models, Opinion,
     Pair, State, TrialReport,
@@ -206,6 +208,12 @@ impl Service {
             waiting: self.queue.len(),
             longest_wait: self.queue.oldest(),
         }
+    }
+
+    /// How far the latest answers are from the baseline of the model that answers; nothing without one, or after too few
+    /// answers.
+    pub fn drift(&self) -> Option<Psi> {
+        self.fleet.active().predictions().drift()
     }
 
     /// The stores that instances share, and whether they are there.

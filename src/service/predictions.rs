@@ -2,6 +2,7 @@
 
 use metrics::{Counter, Histogram};
 
+use super::drift::{Drift, Psi};
 use crate::model::Model;
 use crate::records::Record;
 use crate::telemetry::metrics::{CONFIDENCE, PREDICTIONS};
@@ -15,6 +16,7 @@ const OTHER: &str = "other";
 pub(super) struct Predictions {
     classes: Vec<Meters>,
     other: Meters,
+    drift: Option<Drift>,
 }
 
 struct Meters {
@@ -29,6 +31,7 @@ impl Predictions {
         Self {
             classes: labels.cloned().map(Meters::of).collect(),
             other: Meters::of(OTHER.to_owned()),
+            drift: Drift::new(model),
         }
     }
 
@@ -39,6 +42,14 @@ impl Predictions {
         let meters = self.classes.get(best.index as usize).unwrap_or(&self.other);
         meters.answers.increment(1);
         meters.confidence.record(f64::from(best.confidence));
+        if let Some(drift) = &self.drift {
+            drift.count(record);
+        }
+    }
+
+    /// How far the latest answers are from the model's baseline; nothing without one, or after too few answers.
+    pub(super) fn drift(&self) -> Option<Psi> {
+        self.drift.as_ref()?.psi()
     }
 }
 

@@ -122,7 +122,7 @@ impl Service {
         };
         self.storage.review(request_id, review.clone()).await?;
         self.reviews.forget(request_id);
-        count(model, &record.prediction, &review.label);
+        count(model, &record.prediction, &review);
         let mut reviewed = record;
         reviewed.add_reviews([review.clone()]);
         self.reviews.show(&reviewed);
@@ -256,7 +256,7 @@ fn now() -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn count(model: &Model, predicted: &str, label: &str) {
+fn count(model: &Model, predicted: &str, review: &Review) {
     let bounded = |class: &str| {
         let known = model
             .labels
@@ -270,5 +270,14 @@ fn count(model: &Model, predicted: &str, label: &str) {
         }
         .to_owned()
     };
-    counter!(REVIEWS, "predicted" => bounded(predicted), "label" => bounded(label)).increment(1);
+    let selection = match review.selection {
+        Selection::Doubtful => "doubtful",
+        Selection::Random => "random",
+        Selection::Chosen => "chosen",
+    };
+    // Beyond the classes that are told apart, the two labels don't say whether they agree.
+    let agrees = (predicted == review.label).to_string();
+    counter!(REVIEWS, "predicted" => bounded(predicted), "label" => bounded(&review.label),
+        "agrees" => agrees, "selection" => selection)
+    .increment(1);
 }

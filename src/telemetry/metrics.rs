@@ -56,7 +56,10 @@ metrics! {
         "Results by source: model, flight (another request's inference at the same time), memory, redis";
     PREDICTIONS = counter "relance_predictions_total", "Recorded answers by class";
     CONFIDENCE = histogram "relance_prediction_confidence_ratio", "Confidence of the recorded answers, by class";
-    REVIEWS = counter "relance_reviews_total", "Reviews taken in, by the class that was predicted and the label";
+    REVIEWS = counter "relance_reviews_total",
+        "Reviews taken in, by the class that was predicted, the label, whether these agree, and how the request was selected";
+    DRIFT_PSI = gauge "relance_drift_psi",
+        "Population stability index of the latest answers against the model's baseline, of classes and confidence";
     JOURNAL_COMMIT_SECONDS = histogram "relance_journal_commit_seconds", "Time of one commit of the journal";
     JOURNAL_GROUP_RECORDS = histogram "relance_journal_group_records", "Records in one commit of the journal";
     STORAGE_UP = gauge "relance_storage_up", "1 if the last record and picture could be written, else 0";
@@ -87,6 +90,18 @@ metrics! {
     SPANS = counter "relance_spans_total", "Spans by exporter and outcome: sent, lost";
     LOG_LINES_SUPPRESSED = counter "relance_log_lines_suppressed_total",
         "Warnings and errors not logged because the same had been logged too often in that second";
+}
+
+/// A gauge in Prometheus' text format, with a value for each of some values of a label. For one that is not always
+/// there: the recorder would tell its last value for ever.
+pub fn gauge_text(name: &str, label: &str, values: &[(&str, f64)]) -> String {
+    let known = ALL.iter().find(|(known, ..)| *known == name);
+    let help = known.map_or("", |(_, _, help)| help);
+    let mut text = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+    for (of, value) in values {
+        text += &format!("{name}{{{label}=\"{of}\"}} {value}\n");
+    }
+    text
 }
 
 /// Upper bounds of the time histograms, in seconds.

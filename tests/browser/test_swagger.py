@@ -78,7 +78,7 @@ def test_samples_are_classified_by_both_forms_with_credentials(locked: Instance,
     open_docs(page, locked)
     authorise(page, scheme)
     predict = Operation(page, "predict-predict")
-    predict.send_as("multipart/form-data")
+    # A form is what is offered first.
     predict.choose(OPEN)
     status, answer = predict.answer()
     assert (status, answer["prediction"], answer["image_name"]) == (200, "aberta", OPEN.name)

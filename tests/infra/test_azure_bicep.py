@@ -274,6 +274,7 @@ def test_somebody_is_told(name):
     alerts = bodies(deployment, "Microsoft.Insights/metricAlerts") + bodies(deployment, "Microsoft.Insights/scheduledQueryRules")
     assert {a["name"].removeprefix(f"relance-{name}-") for a in alerts} == {
         "5xx", "health", "cpu", "unavailable", "error-rate", "latency", "store-away", "backlog",
+        "drift",
     }
     assert all("monitoring.actionGroup.id" in json.dumps(a["properties"]["actions"]) for a in alerts)
     assert all(a["properties"]["enabled"] for a in alerts)
@@ -304,6 +305,18 @@ def test_queries_are_right_and_look_at_what_is_collected():
     # From Application Insights.
     collected |= {"AppRequests", "AppDependencies", "AppAvailabilityResults"}
     assert {q.split()[0] for q in queries.values()} <= collected
+
+
+def test_the_alert_on_drift_waits_half_an_hour_and_looks_for_what_the_service_logs():
+    rules = bodies(deployed("prod"), "Microsoft.Insights/scheduledQueryRules")
+    (rule,) = (r["properties"] for r in rules if r["name"].endswith("-drift"))
+    (criterion,) = rule["criteria"]["allOf"]
+    assert (rule["windowSize"], rule["evaluationFrequency"]) == ("PT5M", "PT5M")
+    assert criterion["failingPeriods"] == {"numberOfEvaluationPeriods": 6, "minFailingPeriodsToAlert": 6}
+    (line,) = re.findall(r'has "(.+)"', criterion["query"])
+    assert f'"{line}"' in (REPO / "src/service/drift.rs").read_text()
+    workbook = json.loads((AZURE / "workbook.json").read_text())
+    assert [i["name"] for i in workbook["items"] if line in i["content"].get("query", "")]
 
 
 def test_a_fault_in_a_query_is_found():

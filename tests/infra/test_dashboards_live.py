@@ -15,10 +15,12 @@ import yaml
 
 from boards import FILES, board, metrics, queries
 from manifests import REPO, of_kind
-from watched import KEY, Azurite, Prometheus, Redis, Relance, Server, Traffic, eventually, free_port
+from watched import KEY, PICTURE, Azurite, Prometheus, Redis, Relance, Server, Traffic, eventually, free_port
 
 RULES = sorted((REPO / "infra/local/prometheus").glob("*.rules.yml"))
 DAY = 86_400
+# As many as it takes before drift is told.
+FIRST_ANSWERS = 500
 
 
 class World(NamedTuple):
@@ -85,6 +87,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         target = relance.metrics_url.removeprefix("http://")
         prometheus = Prometheus(folder, target, rules, history(folder, target))
         running.append(prometheus)
+        answered = [relance.send(PICTURE.read_bytes() + f"picture {n}".encode()) for n in range(FIRST_ANSWERS)]
+        assert set(answered) == {200}
+        relance.review_until("random")
         traffic = Traffic(relance)
         running.insert(0, traffic)
         for metric in ("relance_shipped_pictures_total", "relance_cache_shared_read_seconds_count"):
@@ -128,6 +133,7 @@ def test_every_rule_is_evaluated_and_every_record_has_a_value(world: World):
     assert empty == []
     drift = world.prometheus.query("relance:predictions:psi1h")
     assert len(drift) == 1 and float(drift[0]["value"][1]) < 0.25
+    assert {one["metric"]["of"] for one in world.prometheus.query("relance:drift_psi:max > 0.2")} == {"classes", "confidence"}
 
 
 def test_every_metric_asked_for_is_there(world: World):
@@ -158,7 +164,7 @@ def test_the_numbers_are_those_of_the_traffic(world: World):
 
     world.traffic.stop()
     answered = 'sum(relance_http_requests_total{route="/predict",status="200"})'
-    eventually("all is scraped", lambda: value(answered) == world.traffic.answered)
+    eventually("all is scraped", lambda: value(answered) == FIRST_ANSWERS + world.traffic.answered)
     assert value('count(relance_dependency_up == 0)') == 3, "Redis, Blob Storage and the collector are gone"
     assert value("sum(relance_backlog_records)") > 0 < value("sum(relance_shipped_records_total)")
     errors = world.prometheus.query('relance_http_requests_total{status=~"5.."}')

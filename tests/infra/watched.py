@@ -125,6 +125,21 @@ class Relance(Server):
     def metrics(self) -> str:
         return http.open(f"{self.metrics_url}/metrics", timeout=PATIENCE).read().decode()
 
+    def review_until(self, selection: str) -> None:
+        """Reviews what is proposed, as the model has said, until one was selected like this."""
+        headers = {"Content-Type": "application/json", "X-API-Key": API_KEY}
+
+        def ask(method: str, path: str, body: dict | None = None) -> dict:
+            request = urllib.request.Request(self.url + path, body and json.dumps(body).encode(), headers, method=method)
+            return json.load(http.open(request, timeout=PATIENCE))
+
+        for _ in range(200):
+            proposed = ask("GET", "/review/next")
+            said = {"label": proposed["prediction"]}
+            if ask("PUT", f"/requests/{proposed['request_id']}/review", said)["selection"] == selection:
+                return
+        raise AssertionError(f"none of 200 reviews was {selection}")
+
     def send(self, body: bytes, key: str = API_KEY) -> int:
         headers = {"Content-Type": "application/octet-stream", "X-API-Key": key}
         try:

@@ -10,6 +10,7 @@ mod classify;
 mod cosmos;
 mod dataset;
 mod docs;
+mod drift;
 mod durability;
 mod faults;
 mod fleet;

@@ -69,6 +69,13 @@ AppServiceConsoleLogs
 | project TimeGenerated, seconds
 '''
 
+// And another, once a minute, while the answers are not those of the model's evaluation.
+var answersDrift = '''
+AppServiceConsoleLogs
+| where ResultDescription has "answers drift from the baseline of the model"
+| project TimeGenerated, ResultDescription
+'''
+
 resource errors 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = if (httpLogs) {
   name: '${name}-error-rate'
   location: location
@@ -213,6 +220,45 @@ resource backlog 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
           failingPeriods: {
             numberOfEvaluationPeriods: 1
             minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    autoMitigate: true
+    // A new workspace may not know the tables yet.
+    skipQueryValidation: true
+    actions: {
+      actionGroups: [
+        actionGroupId
+      ]
+    }
+  }
+}
+
+resource drift 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: '${name}-drift'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: '${name}: for half an hour, the answers have not been those of the evaluation of the model'
+    severity: 3
+    enabled: true
+    scopes: [
+      workspaceId
+    ]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT5M'
+    criteria: {
+      allOf: [
+        {
+          query: answersDrift
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 6
+            minFailingPeriodsToAlert: 6
           }
         }
       ]

@@ -1,5 +1,6 @@
 //! `relance classify`: files instead of requests, through the same code.
 
+mod baseline;
 mod files;
 mod output;
 mod report;
@@ -13,7 +14,7 @@ use std::sync::mpsc;
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use relance::classification::Classification;
+use relance::classification::{Classification, Score};
 use relance::model;
 use relance::service::Classifier;
 use relance::settings::{ModelSettings, PictureSettings};
@@ -42,6 +43,10 @@ pub struct Args {
     /// Another model of the same classes: adds to the summary how far the two agree
     #[arg(long, value_name = "MODEL")]
     compare_with: Option<PathBuf>,
+    /// Write to this file how the answers are distributed. Beside the model and named like it (model.baseline.json for
+    /// model.onnx), `relance serve` measures by it how far its own answers have drifted
+    #[arg(long, value_name = "FILE", value_parser = baseline::file)]
+    baseline: Option<PathBuf>,
     #[command(flatten)]
     picture: PictureSettings,
     #[command(flatten)]
@@ -72,6 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut summary = Summary {
         report: Report::new(&labels, other),
         failed: Vec::new(),
+        answers: Vec::new(),
     };
     let mut out = Writer::new(args.format, io::stdout().lock(), &labels)?;
     let bar = progress_bar(paths.len());
@@ -84,14 +90,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     bar.finish_and_clear();
     match written.and_then(|()| out.flush()) {
-        // Whoever reads has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        // Whoever reads has read enough; but a baseline is of all pictures.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && args.baseline.is_none() => {
+            return Ok(ExitCode::SUCCESS);
+        }
         written => written.context("standard output")?,
     }
     let summary_text = summary.text(paths.len());
     match args.format {
         Format::Summary => print!("{summary_text}"),
         _ => eprint!("{summary_text}"),
+    }
+    if let (Some(file), Some(pair)) = (&args.baseline, pairs.first()) {
+        baseline::write(file, pair.main.model(), &summary.answers)?;
     }
     Ok(match summary.failed.len() {
         0 => ExitCode::SUCCESS,
@@ -219,17 +230,22 @@ fn row<'a>(
 struct Summary {
     report: Report,
     failed: Vec<String>,
+    /// The best class of each picture.
+    answers: Vec<Score>,
 }
 
 impl Summary {
     fn add(&mut self, path: &Path, truth: Option<usize>, outcome: &Result<Answers, String>) {
         match outcome {
             Err(error) => self.failed.push(format!("{}: {error}", path.display())),
-            Ok((main, other)) => self.report.add(&Seen {
-                truth,
-                probabilities: &by_index(main),
-                other: other.as_ref().map(by_index).as_deref(),
-            }),
+            Ok((main, other)) => {
+                self.answers.extend(main.ranking.first());
+                self.report.add(&Seen {
+                    truth,
+                    probabilities: &by_index(main),
+                    other: other.as_ref().map(by_index).as_deref(),
+                });
+            }
         }
     }
 

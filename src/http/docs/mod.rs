@@ -1,16 +1,22 @@
 //! OpenAPI description of the whole API.
 
 mod complete;
+mod order;
 mod refusals;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
 use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
+pub(super) use order::FormsFirst;
 pub(super) use refusals::{InferenceRefusals, Refusals};
 
 #[derive(OpenApi)]
@@ -39,6 +45,18 @@ pub(super) struct ApiDoc;
 pub(super) fn description(routes: &utoipa::openapi::OpenApi) -> Value {
     // What cannot be written as JSON would have failed every test.
     complete::complete(serde_json::to_value(routes).unwrap_or_default())
+}
+
+/// Where the description is.
+const DESCRIPTION: &str = "/openapi.json";
+
+/// The description and Swagger UI, which reads it.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(description: &Value) -> Router<S> {
+    let swagger_ui = SwaggerUi::new("/docs").config(Config::from(DESCRIPTION));
+    // What cannot be written as JSON would have failed every test.
+    let text = Bytes::from(serde_json::to_vec(&FormsFirst(description)).unwrap_or_default());
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Router::from(swagger_ui).route(DESCRIPTION, get(async move || (headers, text)))
 }
 
 /// What Swagger UI may do. The hash is that of the colours in its logo, its only style outside of a file.

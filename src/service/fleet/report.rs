@@ -14,6 +14,7 @@ use super::trial::{Agreement, Disagreement, Pair};
 use super::{Fleet, ModelRefusal};
 use crate::model::{Model, Peek, Reference};
 use crate::registry::{Role, Trial};
+use crate::service::drift::Psi;
 
 /// What becomes of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -44,6 +45,8 @@ pub struct ModelStatus {
     pub peek: Option<Peek>,
     /// How long it takes, if it is loaded.
     pub latency: Option<Latency>,
+    /// How far its latest answers are from its baseline.
+    pub drift: Option<Psi>,
     /// How far it agrees with the model that answers, if it is tried out.
     pub agreement: Option<Agreement>,
 }
@@ -97,6 +100,7 @@ impl Fleet {
                 model: Some(Arc::clone(deployment.model())),
                 peek: None,
                 latency: Some(deployment.speed().latency()),
+                drift: deployment.predictions().drift(),
                 agreement,
                 reference: reference.clone(),
             };
@@ -114,6 +118,7 @@ impl Fleet {
                     model: None,
                     peek: self.loader.peek(&reference).await,
                     latency: None,
+                    drift: None,
                     agreement: None,
                     reference,
                 });

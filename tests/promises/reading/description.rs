@@ -55,6 +55,23 @@ async fn the_description_is_the_committed_one_and_true() {
         "`relance openapi` prints something else"
     );
 
+    // Swagger UI offers what comes first.
+    for text in [
+        String::from_utf8(printed.clone()).unwrap(),
+        app.get("/openapi.json")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap(),
+    ] {
+        let (_, predict) = text.split_once("\"/predict\":").unwrap();
+        let (_, content) = predict.split_once("\"requestBody\":").unwrap();
+        let place = |kind: &str| content.find(kind).unwrap();
+        assert!(place("multipart/form-data") < place("application/json"));
+    }
+
     let served_model = ok(&app, "/models").await["models"][0].clone();
     let mut operations = HashSet::new();
     for (path, methods) in served["paths"].as_object().unwrap() {

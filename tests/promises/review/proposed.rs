@@ -225,7 +225,7 @@ async fn figures_are_those_of_the_latest_reviews() {
     // Each request was reviewed twice, except where the same was said again.
     assert!((12..=24).contains(&counts), "{counts}");
     let unsure = format!(
-        r#"relance_reviews_total{{predicted="{}",label="unsure"}}"#,
+        r#"relance_reviews_total{{predicted="{}",label="unsure",agrees="false",selection="chosen"}}"#,
         answers[0]["prediction"].as_str().unwrap()
     );
     assert_eq!(app.metric(&unsure).await, 1);
