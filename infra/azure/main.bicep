@@ -118,6 +118,7 @@ var tags = {
 }
 var firstImage = empty(image) ? 'mcr.microsoft.com/appsvc/staticsite:latest' : image
 var picturesContainer = 'uploads'
+var modelsContainer = 'models'
 var databaseName = 'relance'
 
 module identity 'modules/identity.bicep' = {
@@ -162,6 +163,7 @@ module storage 'modules/storage.bicep' = {
     tags: tags
     sku: storageSku
     containerName: picturesContainer
+    modelsContainerName: modelsContainer
     retentionDays: retentionDays
     coolAfterDays: 30
     softDeleteDays: softDeleteDays
@@ -304,6 +306,7 @@ var serviceSettings = {
   AZURE_CLIENT_ID: identity.outputs.clientId
   AZURE_STORAGE_BLOB_ENDPOINT: storage.outputs.blobEndpoint
   AZURE_STORAGE_CONTAINER: picturesContainer
+  MODELS: 'blob:${modelsContainer}'
   AZURE_COSMOS_ENDPOINT: cosmos.outputs.endpoint
   AZURE_COSMOS_DATABASE: databaseName
   AZURE_COSMOS_CONTAINER: cosmos.outputs.containerName

@@ -34,6 +34,8 @@ LEFT = {
     "RELEASE": "the image knows it; a setting would stay behind when slots are swapped",
     "MODEL": "in the image",
     "LABELS": "in the model",
+    "MODEL_ADMINS": "a team's choice",
+    "MODELS_POLL_SECONDS": "the default",
     "WORKERS": "as many as the instance has CPUs",
     "ORT_DYLIB_PATH": "in the image",
     "PROVIDER": "the default",

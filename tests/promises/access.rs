@@ -142,10 +142,14 @@ async fn only_health_and_documentation_are_open() {
     let healthy_v2 = ["/v2/health/live", "/v2/health/ready"];
     assert_eq!(open, [&healthy[..], &healthy_v2].concat());
     let guarded = [
+        "/candidate",
+        "/candidate",
+        "/candidate",
         "/dataset.zip",
         "/live",
         "/metrics",
         "/models",
+        "/models/{name}",
         "/predict",
         "/predict/batch",
         "/requests",

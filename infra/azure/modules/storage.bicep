@@ -10,6 +10,9 @@ param tags object
 param sku string
 @description('Container for pictures')
 param containerName string
+
+@description('Container for models')
+param modelsContainerName string
 @description('Days after which pictures are deleted; 0: never')
 @minValue(0)
 param retentionDays int
@@ -83,6 +86,14 @@ resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@20
   }
 }
 
+resource models 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
+  parent: blobs
+  name: modelsContainerName
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
 // A picture is stored once and not written again, so its age is that of the first request that brought it.
 resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06-01' = {
   parent: account
@@ -123,6 +134,16 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06
 resource role 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(container.id, principalId, blobDataContributor)
   scope: container
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
+
+resource modelsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(models.id, principalId, blobDataContributor)
+  scope: models
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
