@@ -43,7 +43,7 @@ pub use classifier::{Classifier, Timings};
 pub use dataset::Wanted;
 pub use drift::{Psi, tell_drift};
 pub use fleet::{
-    Agreement, Chosen, Disagreement, Fleet, Latency, ModelRefusal, ModelStatus, Models, Opinion,
+    Agreement, Chosen, Disagreement, Fleet, Latency, ModelRefusal, ModelStatus, Models, Verdict,
     Pair, State, TrialReport,
 };
 pub use lifecycle::{Lifecycle, Stage};

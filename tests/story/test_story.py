@@ -53,9 +53,9 @@ class Team:
         while True:
             page = self.ask("GET", f"/requests?limit=100{query}{cursor}")
             found += page["requests"]
-            if not page.get("next"):
+            if not page["next_cursor"]:
                 return found
-            cursor = f"&cursor={page['next']}"
+            cursor = f"&cursor={page['next_cursor']}"
 
     def active(self) -> str:
         model = next(model for model in self.ask("GET", "/models")["models"] if model["active"])

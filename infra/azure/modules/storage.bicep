@@ -10,7 +10,6 @@ param tags object
 param sku string
 @description('Container for pictures')
 param containerName string
-
 @description('Container for models')
 param modelsContainerName string
 @description('Days after which pictures are deleted; 0: never')

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::loader::be_nice;
-use super::trial::{Candidate, Opinion};
+use super::trial::{Candidate, Verdict};
 use crate::records::Record;
 
 /// Pictures that wait for their comparison, and how many bytes they may have.
@@ -109,13 +109,13 @@ fn run(receiver: &Receiver<Box<Comparison>>, waiting: &AtomicUsize, busy: impl F
     }
 }
 
-fn opinion(candidate: &Candidate, picture: &[u8]) -> Option<Opinion> {
+fn opinion(candidate: &Candidate, picture: &[u8]) -> Option<Verdict> {
     let deployment = &candidate.deployment;
     let classified = deployment.with(|classifier| classifier.classify(picture));
     let (classification, timings) = classified.ok()?;
     deployment.count(&timings);
     let best = classification.ranking.first()?;
-    Some(Opinion {
+    Some(Verdict {
         prediction: deployment.model().labels.get(best.index as usize)?.clone(),
         confidence: best.confidence,
     })

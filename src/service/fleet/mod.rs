@@ -32,7 +32,7 @@ pub use error::ModelRefusal;
 pub use loader::Models;
 pub use report::{ModelStatus, State, TrialReport};
 pub use speed::Latency;
-pub use trial::{Agreement, Disagreement, Opinion, Pair};
+pub use trial::{Agreement, Disagreement, Verdict, Pair};
 
 pub(super) use deployment::Deployment;
 

@@ -49,14 +49,14 @@ pub struct Disagreement {
     #[schema(value_type = String, format = DateTime)]
     pub timestamp: Timestamp,
     /// What was answered.
-    pub active: Opinion,
+    pub active: Verdict,
     /// What the candidate says.
-    pub candidate: Opinion,
+    pub candidate: Verdict,
 }
 
 /// What a model says.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Opinion {
+pub struct Verdict {
     /// Its most likely class.
     #[schema(example = "aberta")]
     pub prediction: String,
@@ -126,14 +126,14 @@ impl Candidate {
     }
 
     /// Takes note of a comparison.
-    pub(super) fn compared(&self, record: &Record, opinion: Opinion) {
+    pub(super) fn compared(&self, record: &Record, verdict: Verdict) {
         self.counts.compared.fetch_add(1, Ordering::Relaxed);
-        let agrees = opinion.prediction == record.prediction;
+        let agrees = verdict.prediction == record.prediction;
         if agrees {
             self.counts.agreed.fetch_add(1, Ordering::Relaxed);
         }
         let mut told = self.told();
-        let pair = (record.prediction.clone(), opinion.prediction.clone());
+        let pair = (record.prediction.clone(), verdict.prediction.clone());
         if told.pairs.len() < PAIRS || told.pairs.contains_key(&pair) {
             *told.pairs.entry(pair).or_default() += 1;
         }
@@ -146,7 +146,7 @@ impl Candidate {
         told.recent.push_front(Disagreement {
             request_id: record.request_id,
             timestamp: record.timestamp,
-            active: Opinion {
+            active: Verdict {
                 prediction: record.prediction.clone(),
                 confidence: record.confidence,
             },
