@@ -70,6 +70,7 @@ pub(super) fn record(
         status: 200,
         review: None,
         review_history: None,
+        opinion: None,
     })
 }
 

@@ -205,6 +205,10 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(label) = &filter.label {
         add(&format!("{LABEL} ="), label.clone().into());
     }
+    if let Some(model) = &filter.model {
+        add("model =", model.name.clone().into());
+        add("model_version =", model.version.clone().into());
+    }
     if filter.wants_reviewed() {
         conditions.push("reviews IS NOT NULL".into());
     }
@@ -216,6 +220,12 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
         conditions.push(format!(
             "{LABEL} <> '{UNSURE}' AND {LABEL} {how} prediction"
         ));
+    }
+    if let Some(differs) = filter.differs {
+        conditions.push("opinion IS NOT NULL".into());
+        // As the index has it.
+        let how = if differs { "= 0" } else { "= 1" };
+        conditions.push(format!("opinion ->> '$.agrees' {how}"));
     }
     (conditions.join(" AND "), values)
 }

@@ -75,6 +75,7 @@ pub fn record(n: u64) -> Record {
         status: 200,
         review: None,
         review_history: None,
+        opinion: None,
     }
 }
 
