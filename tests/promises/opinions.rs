@@ -23,6 +23,9 @@ const UNBOUNDED: Limits = Limits {
     spool_full: SpoolFull::Refuse,
 };
 
+/// The number of a record that refers to no picture.
+const WITHOUT_PICTURE: u64 = 3;
+
 /// The storage of an instance, which ships until it is dropped.
 struct Instance {
     storage: Arc<Storage>,

@@ -27,7 +27,7 @@ WHERE ($1 IS NULL OR prediction = $1)
   AND ($7 IS NULL OR (reviews IS NOT NULL AND reviews -> -1 ->> 'label' = $7))
   AND ($8 IS NULL OR (reviews IS NOT NULL AND reviews -> -1 ->> 'label' <> 'unsure'
                       AND (reviews -> -1 ->> 'label' <> prediction) = $8))
-  AND ($9 IS NULL OR (opinion IS NOT NULL AND (opinion -> 'agrees')::boolean = NOT $9))
+  AND ($9 IS NULL OR (opinion IS NOT NULL AND opinion ->> 'agrees' = $9))
   AND ($10 IS NULL OR (model = $10 AND model_version = $11))
 ORDER BY request_id DESC
 LIMIT $12";
@@ -147,7 +147,7 @@ pub struct ListParams<'a> {
     reviewed: Option<bool>,
     label: Option<&'a str>,
     disagrees: Option<bool>,
-    differs: Option<bool>,
+    agrees: Option<&'static str>,
     model: Option<&'a str>,
     model_version: Option<&'a str>,
     limit: i64,
@@ -165,7 +165,9 @@ impl<'a> ListParams<'a> {
             reviewed: filter.reviewed,
             label: filter.label.as_deref(),
             disagrees: filter.disagrees,
-            differs: filter.differs,
+            agrees: filter
+                .differs
+                .map(|differs| if differs { "false" } else { "true" }),
             model: filter.model.as_ref().map(|model| &*model.name),
             model_version: filter.model.as_ref().map(|model| &*model.version),
             limit: i64::try_from(filter.limit).map_or(i64::MAX, |limit| limit.saturating_add(1)),
@@ -182,7 +184,7 @@ impl<'a> ListParams<'a> {
             (&self.reviewed, Type::BOOL),
             (&self.label, Type::TEXT),
             (&self.disagrees, Type::BOOL),
-            (&self.differs, Type::BOOL),
+            (&self.agrees, Type::TEXT),
             (&self.model, Type::TEXT),
             (&self.model_version, Type::TEXT),
             (&self.limit, Type::INT8),

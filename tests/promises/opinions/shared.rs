@@ -77,7 +77,7 @@ async fn opinions_arrive(store: &Store) {
     };
 
     // Of a record that is there already. Who asks does not wait for it.
-    let there = instance.keep(1).await;
+    let there = instance.keep(WITHOUT_PICTURE).await;
     all_shipped(&instance).await;
     let [first, second] = [now(&there, true), now(&there, false)];
     instance.opine(&there, &second).await;
