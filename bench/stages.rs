@@ -177,6 +177,7 @@ fn record() -> Record {
         status: 200,
         review: None,
         review_history: None,
+        opinion: None,
     }
 }
 

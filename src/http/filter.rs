@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::problem::{Kind, Problem};
 use super::query::Accepts;
-use crate::records::Filter;
+use crate::records::{Filter, ModelName};
 use crate::service::Wanted;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -22,124 +22,135 @@ const LIMIT: &str = "a whole number from 1 to 500";
 const RATIO: &str = "a number from 0 to 1";
 const BOOLEAN: &str = "true or false";
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListParams {
-    /// Only requests answered with this class
-    prediction: Option<String>,
-    /// Only answers at least this confident
-    #[param(minimum = 0, maximum = 1)]
-    min_confidence: Option<f64>,
-    /// Only answers at most this confident
-    #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f64>,
-    /// Only requests from this time on (RFC 3339)
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Only requests before this time (RFC 3339)
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
-    /// Only requests that have been reviewed, or only those that have not
-    reviewed: Option<bool>,
-    /// Only requests whose latest review has this label
-    label: Option<String>,
-    /// Only requests whose latest review names another class than the model, or only those where it names the same
-    disagrees: Option<bool>,
-    /// At most so many requests
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
-    /// `next_cursor` of the page before
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    cursor: Option<String>,
+/// Query parameters: those that say which requests are meant, and others before and behind them. Serde can tell unknown
+/// parameters only from a list of all of them, so the common ones cannot be a struct in another one.
+macro_rules! params {
+    (
+        $(#[doc = $reviewed:literal])+
+        $name:ident {$($before:tt)*} {$($behind:tt)*}
+        accepts [$($accepted:expr),*]
+    ) => {
+        #[derive(Deserialize, IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub(super) struct $name {
+            $($before)*
+            /// Only requests answered with this class
+            prediction: Option<String>,
+            /// Only answers at least this confident
+            #[param(minimum = 0, maximum = 1)]
+            min_confidence: Option<f64>,
+            /// Only answers at most this confident
+            #[param(minimum = 0, maximum = 1)]
+            max_confidence: Option<f64>,
+            /// Only requests from this time on (RFC 3339)
+            #[param(value_type = Option<String>, format = DateTime)]
+            from: Option<String>,
+            /// Only requests before this time (RFC 3339)
+            #[param(value_type = Option<String>, format = DateTime)]
+            to: Option<String>,
+            $(#[doc = $reviewed])+
+            reviewed: Option<bool>,
+            /// Only requests whose latest review has this label
+            label: Option<String>,
+            /// Only requests whose latest review names another class than the model, or only those where it names the same
+            disagrees: Option<bool>,
+            /// Only requests of which another model says another class than was answered, or only those of which it says the same one
+            differs: Option<bool>,
+            /// Only answers of this model, as `name@version`
+            #[param(example = "bottle@3f1c9a7be042")]
+            model: Option<String>,
+            $($behind)*
+        }
+
+        impl Accepts for $name {
+            const ACCEPTED: &[(&str, &str)] = &[
+                $($accepted,)*
+                ("min_confidence", RATIO),
+                ("max_confidence", RATIO),
+                ("reviewed", BOOLEAN),
+                ("disagrees", BOOLEAN),
+                ("differs", BOOLEAN),
+            ];
+        }
+
+        impl $name {
+            /// The requests that are meant; all pages of them.
+            fn meant(&mut self) -> Result<Filter, Problem> {
+                Ok(Filter {
+                    prediction: self.prediction.take(),
+                    min_confidence: confidence("min_confidence", self.min_confidence)?,
+                    max_confidence: confidence("max_confidence", self.max_confidence)?,
+                    from: time("from", self.from.take())?,
+                    to: time("to", self.to.take())?,
+                    reviewed: self.reviewed,
+                    label: self.label.take(),
+                    disagrees: self.disagrees,
+                    differs: self.differs,
+                    model: self.model.take().map(model).transpose()?,
+                    ..Filter::default()
+                })
+            }
+        }
+    };
 }
 
-impl Accepts for ListParams {
-    const ACCEPTED: &[(&str, &str)] = &[
-        ("limit", LIMIT),
-        ("min_confidence", RATIO),
-        ("max_confidence", RATIO),
-        ("reviewed", BOOLEAN),
-        ("disagrees", BOOLEAN),
-    ];
+params! {
+    /// Only requests that have been reviewed, or only those that have not
+    ListParams {} {
+        /// At most so many requests
+        #[param(minimum = 1, maximum = 500, default = 50)]
+        limit: Option<usize>,
+        /// `next_cursor` of the page before
+        #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
+        cursor: Option<String>,
+    }
+    accepts [("limit", LIMIT)]
 }
 
 impl ListParams {
-    pub(super) fn filter(self) -> Result<Filter, Problem> {
+    pub(super) fn filter(mut self) -> Result<Filter, Problem> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(bad(format!("limit is {limit}; accepted is {LIMIT}")));
         }
         Ok(Filter {
-            prediction: self.prediction,
-            min_confidence: confidence("min_confidence", self.min_confidence)?,
-            max_confidence: confidence("max_confidence", self.max_confidence)?,
-            from: time("from", self.from)?,
-            to: time("to", self.to)?,
-            reviewed: self.reviewed,
-            label: self.label,
-            disagrees: self.disagrees,
-            before: self.cursor.map(cursor).transpose()?,
+            before: self.cursor.take().map(cursor).transpose()?,
             limit,
+            ..self.meant()?
         })
     }
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct DatasetParams {
-    /// Part of the pictures for validation; a picture stays on its side as long as this does not change
-    #[param(minimum = 0, maximum = 1, default = 0.2)]
-    val: Option<f64>,
-    /// Only requests answered with this class
-    prediction: Option<String>,
-    /// Only answers at least this confident
-    #[param(minimum = 0, maximum = 1)]
-    min_confidence: Option<f64>,
-    /// Only answers at most this confident
-    #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f64>,
-    /// Only requests from this time on (RFC 3339)
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Only requests before this time (RFC 3339)
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
+params! {
     /// With `false`, nothing: only what was reviewed has a label
-    reviewed: Option<bool>,
-    /// Only requests whose latest review has this label
-    label: Option<String>,
-    /// Only requests whose latest review names another class than the model, or only those where it names the same
-    disagrees: Option<bool>,
-}
-
-impl Accepts for DatasetParams {
-    const ACCEPTED: &[(&str, &str)] = &[
-        ("val", RATIO),
-        ("min_confidence", RATIO),
-        ("max_confidence", RATIO),
-        ("reviewed", BOOLEAN),
-        ("disagrees", BOOLEAN),
-    ];
+    DatasetParams {
+        /// Part of the pictures for validation; a picture stays on its side as long as this does not change
+        #[param(minimum = 0, maximum = 1, default = 0.2)]
+        val: Option<f64>,
+    } {}
+    accepts [("val", RATIO)]
 }
 
 impl DatasetParams {
-    pub(super) fn wanted(self) -> Result<Wanted, Problem> {
+    pub(super) fn wanted(mut self) -> Result<Wanted, Problem> {
         let val = ratio("val", self.val)?.unwrap_or(DEFAULT_VAL);
-        let filter = Filter {
-            prediction: self.prediction,
-            min_confidence: confidence("min_confidence", self.min_confidence)?,
-            max_confidence: confidence("max_confidence", self.max_confidence)?,
-            from: time("from", self.from)?,
-            to: time("to", self.to)?,
-            reviewed: self.reviewed,
-            label: self.label,
-            disagrees: self.disagrees,
-            ..Filter::default()
-        };
+        let filter = self.meant()?;
         Ok(Wanted { filter, val })
     }
+}
+
+/// The model that `text` names.
+pub(super) fn model(text: String) -> Result<ModelName, Problem> {
+    let (name, version) = text.rsplit_once('@').ok_or_else(|| {
+        bad(format!(
+            "model is {text:?}; accepted is name@version, as GET /models tells them"
+        ))
+    })?;
+    Ok(ModelName {
+        name: name.to_owned(),
+        version: version.to_owned(),
+    })
 }
 
 fn bad(detail: String) -> Problem {

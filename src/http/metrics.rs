@@ -10,8 +10,8 @@ use metrics::gauge;
 use super::App;
 use crate::telemetry;
 use crate::telemetry::metrics::{
-    BACKLOG_BYTES, BACKLOG_RECORDS, BACKLOG_REVIEWS, CACHE_ENTRIES, DRIFT_PSI, QUEUE_LENGTH,
-    QUEUE_OLDEST_SECONDS, STORAGE_UP, WORKERS, gauge_text,
+    BACKLOG_BYTES, BACKLOG_OPINIONS, BACKLOG_RECORDS, BACKLOG_REVIEWS, CACHE_ENTRIES, DRIFT_PSI,
+    QUEUE_LENGTH, QUEUE_OLDEST_SECONDS, STORAGE_UP, WORKERS, gauge_text,
 };
 
 /// Metrics in Prometheus' text format
@@ -23,7 +23,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     gauge!(QUEUE_LENGTH).set(load.waiting as f64);
     gauge!(QUEUE_OLDEST_SECONDS).set(load.longest_wait.as_secs_f64());
     gauge!(BACKLOG_RECORDS).set(app.service.storage().waiting() as f64);
-    gauge!(BACKLOG_REVIEWS).set(app.service.storage().waiting_reviews() as f64);
+    let remarks = app.service.storage().waiting_remarks();
+    gauge!(BACKLOG_REVIEWS).set(remarks.reviews as f64);
+    gauge!(BACKLOG_OPINIONS).set(remarks.opinions as f64);
     gauge!(BACKLOG_BYTES).set(app.service.storage().waiting_bytes() as f64);
     gauge!(WORKERS).set(app.service.workers() as f64);
     gauge!(STORAGE_UP).set(if app.service.storage().fault().is_none() {

@@ -13,12 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::auth::Caller;
+use super::filter::model;
 use super::json::Form;
 use super::problem::{Kind, Problem};
 use super::query::{Accepts, Params};
 use super::requests::{self, RequestId};
 use super::{App, client};
-use crate::records::{ModelName, Record, Review};
+use crate::records::{Record, Review};
 use crate::service::{Judgement, Reviewed, Reviewer, Summary};
 
 /// Who reviews where nobody has to sign in.
@@ -184,18 +185,6 @@ pub(super) async fn summary(
 ) -> Result<Json<Summary>, Problem> {
     let model = params.model.map(model).transpose()?;
     Ok(Json(app.service.review_summary(model).await?))
-}
-
-fn model(text: String) -> Result<ModelName, Problem> {
-    let (name, version) = text.rsplit_once('@').ok_or_else(|| {
-        let detail =
-            format!("model is {text:?}; accepted is name@version, as GET /models tells them");
-        Problem::new(Kind::BadParameter, detail)
-    })?;
-    Ok(ModelName {
-        name: name.to_owned(),
-        version: version.to_owned(),
-    })
 }
 
 /// What tells reviewers from each other: their name, or else where they are.

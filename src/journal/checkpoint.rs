@@ -124,6 +124,7 @@ mod tests {
             status: 200,
             review: None,
             review_history: None,
+            opinion: None,
         }
     }
 

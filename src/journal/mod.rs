@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::records::{self, Record, Review, Spool};
+use crate::records::{self, Arrived, Record, Remark, Spool};
 use crate::telemetry::metrics::{JOURNAL_COMMIT_SECONDS, JOURNAL_GROUP_RECORDS};
 
 /// Records waiting for the writer; more wait at the sender.
@@ -33,13 +33,13 @@ struct Entry {
 enum Change {
     Append(Box<Record>),
     /// These have reached the shared store.
-    Shipped(Vec<Uuid>),
+    Shipped(Vec<Arrived>),
     /// These shall be known no more.
     Forget(Vec<Uuid>),
-    /// A request was reviewed.
-    Review(Uuid, Box<Review>),
-    /// These reviews have reached the shared store.
-    ReviewsShipped(Vec<Uuid>),
+    /// Something was said of a request.
+    Remark(Uuid, Box<Remark>),
+    /// These remarks have reached the shared store.
+    RemarksShipped(Vec<Uuid>),
 }
 
 /// How many wait for a shared store.
@@ -47,6 +47,7 @@ enum Change {
 struct Waiting {
     records: AtomicU64,
     reviews: AtomicU64,
+    opinions: AtomicU64,
 }
 
 /// How a group changes what waits.
@@ -54,6 +55,7 @@ struct Waiting {
 struct Balance {
     records: i64,
     reviews: i64,
+    opinions: i64,
 }
 
 type Failure = (io::ErrorKind, String);
@@ -115,9 +117,12 @@ impl Journal {
         self.waiting.records.load(Ordering::Relaxed)
     }
 
-    /// How many reviews wait for a shared store.
-    pub fn waiting_reviews(&self) -> u64 {
-        self.waiting.reviews.load(Ordering::Relaxed)
+    /// How many remarks wait for a shared store; not those that go with a record.
+    pub fn waiting_remarks(&self) -> records::Waiting {
+        records::Waiting {
+            reviews: self.waiting.reviews.load(Ordering::Relaxed),
+            opinions: self.waiting.opinions.load(Ordering::Relaxed),
+        }
     }
 
     /// Returns once `record` is committed.
@@ -132,8 +137,8 @@ impl Journal {
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub async fn shipped(&self, request_ids: Vec<Uuid>) -> io::Result<()> {
-        self.change(Change::Shipped(request_ids)).await
+    pub async fn shipped(&self, arrived: Vec<Arrived>) -> io::Result<()> {
+        self.change(Change::Shipped(arrived)).await
     }
 
     /// Removes records that are here.
@@ -144,21 +149,21 @@ impl Journal {
         self.change(Change::Forget(request_ids)).await
     }
 
-    /// Returns once a review is committed. If its record is to be here and is not, nothing is kept.
+    /// Returns once a remark is committed. If its record is to be here and is not, nothing is kept.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub async fn review(&self, request_id: Uuid, review: Review) -> io::Result<()> {
-        self.change(Change::Review(request_id, Box::new(review)))
+    pub async fn remark(&self, request_id: Uuid, remark: Remark) -> io::Result<()> {
+        self.change(Change::Remark(request_id, Box::new(remark)))
             .await
     }
 
-    /// Takes note that these reviews need to wait no longer.
+    /// Takes note that these remarks need to wait no longer.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub async fn reviews_shipped(&self, review_ids: Vec<Uuid>) -> io::Result<()> {
-        self.change(Change::ReviewsShipped(review_ids)).await
+    pub async fn remarks_shipped(&self, ids: Vec<Uuid>) -> io::Result<()> {
+        self.change(Change::RemarksShipped(ids)).await
     }
 
     async fn change(&self, change: Change) -> io::Result<()> {
@@ -208,21 +213,35 @@ impl Change {
                 records::insert(connection, spool, record)?;
                 balance.records += 1;
             }
-            Self::Shipped(ids) => {
-                balance.records -= records::shipped(connection, spool, ids)? as i64
+            Self::Shipped(arrived) => {
+                let (shipped, more) = records::shipped(connection, spool, arrived)?;
+                balance.records -= shipped as i64;
+                balance.add(more);
             }
             Self::Forget(ids) => {
                 balance.records -= records::forget(connection, spool, ids)? as i64;
-                balance.reviews -= records::forget_reviews(connection, ids)? as i64;
+                balance.remove(records::forget_remarks(connection, ids)?);
             }
-            Self::Review(request_id, review) => {
-                balance.reviews += records::review(connection, spool, *request_id, review)? as i64;
+            Self::Remark(request_id, remark) => {
+                balance.add(records::remark(connection, spool, *request_id, remark)?);
             }
-            Self::ReviewsShipped(ids) => {
-                balance.reviews -= records::reviews_shipped(connection, ids)? as i64;
+            Self::RemarksShipped(ids) => {
+                balance.remove(records::remarks_shipped(connection, ids)?);
             }
         }
         Ok(())
+    }
+}
+
+impl Balance {
+    fn add(&mut self, remarks: records::Waiting) {
+        self.reviews += remarks.reviews as i64;
+        self.opinions += remarks.opinions as i64;
+    }
+
+    fn remove(&mut self, remarks: records::Waiting) {
+        self.reviews -= remarks.reviews as i64;
+        self.opinions -= remarks.opinions as i64;
     }
 }
 
@@ -232,6 +251,7 @@ impl Waiting {
         for (waiting, change) in [
             (&self.records, balance.records),
             (&self.reviews, balance.reviews),
+            (&self.opinions, balance.opinions),
         ] {
             let now = waiting.load(Ordering::Relaxed);
             waiting.store(now.saturating_add_signed(change), Ordering::Relaxed);
@@ -317,11 +337,16 @@ impl Writer {
         let count = || {
             records::prepare(&connection, self.spool)?;
             let waiting = records::count_waiting(&connection, self.spool)?;
-            Ok((waiting, records::count_waiting_reviews(&connection)?))
+            Ok((waiting, records::count_waiting_remarks(&connection)?))
         };
-        let (records, reviews) = count().map_err(|error| records::io_error(&error))?;
-        self.waiting.records.store(records, Ordering::Relaxed);
-        self.waiting.reviews.store(reviews, Ordering::Relaxed);
+        let (records, remarks) = count().map_err(|error| records::io_error(&error))?;
+        for (waiting, now) in [
+            (&self.waiting.records, records),
+            (&self.waiting.reviews, remarks.reviews),
+            (&self.waiting.opinions, remarks.opinions),
+        ] {
+            waiting.store(now, Ordering::Relaxed);
+        }
         self.connection = Some(connection);
         Ok(())
     }

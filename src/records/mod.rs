@@ -2,7 +2,9 @@
 
 mod bounds;
 pub mod cosmos;
+mod opinion;
 mod postgres;
+mod remark;
 mod remote;
 mod review;
 mod sqlite;
@@ -13,13 +15,15 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use cosmos::Cosmos;
+pub use opinion::Opinion;
 pub use postgres::{Postgres, PostgresError};
+pub use remark::{Remark, Remarks, Waiting};
 pub use remote::Remote;
 pub use review::{KEPT, Queue, Review, Selection, Tally, UNSURE, merge};
 pub use sqlite::{
-    Reader, Spool, checkpoint, count_waiting, count_waiting_reviews, forget, forget_reviews,
-    insert, io_error, open_checkpointer, open_writer, prepare, restart_log, review,
-    reviews_shipped, shipped,
+    Arrived, Reader, Spool, checkpoint, count_waiting, count_waiting_remarks, forget,
+    forget_remarks, insert, io_error, open_checkpointer, open_writer, prepare, remark,
+    remarks_shipped, restart_log, shipped,
 };
 
 /// One answered request.
@@ -76,6 +80,10 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub review_history: Option<Vec<Review>>,
+    /// What another model says of the picture, the latest if several did; null if no other one saw it.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub opinion: Option<Opinion>,
 }
 
 /// A class and its probability.
@@ -123,6 +131,10 @@ pub struct Filter {
     /// Only those whose latest review is sure and says another class than the model, or only those where it says the
     /// same.
     pub disagrees: Option<bool>,
+    /// Only those of which another model says another class than was answered, or only those where it says the same.
+    pub differs: Option<bool>,
+    /// Only answers of this model.
+    pub model: Option<ModelName>,
     /// Only records older than this one.
     pub before: Option<Uuid>,
     /// At most so many.

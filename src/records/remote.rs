@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Cosmos, Filter, ModelName, Page, Postgres, Queue, Record, Review, Tally};
+use super::{Cosmos, Filter, ModelName, Page, Postgres, Queue, Record, Remarks, Tally};
 use crate::remote::{Failure, Presence};
 
 /// A shared record store.
@@ -15,7 +15,7 @@ pub enum Remote {
 }
 
 impl Remote {
-    /// Adds or replaces records; one outcome for each, in order. Reviews that are there stay.
+    /// Adds or replaces records; one outcome for each, in order. What was said of them there stays.
     pub async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
         match self {
             Self::Cosmos(store) => store.upsert(records).await,
@@ -45,14 +45,12 @@ impl Remote {
         }
     }
 
-    /// Adds reviews to a record; whether there is such a record. Adding one again changes nothing.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
+    /// Adds remarks to records, each request named once; whether there is such a record, for each in order. Adding
+    /// one again changes nothing.
+    pub async fn remark(&self, remarks: &[Remarks]) -> Vec<Result<bool, Failure>> {
         match self {
-            Self::Cosmos(store) => store.review(request_id, reviews).await,
-            Self::Postgres(store) => store.review(request_id, reviews).await,
+            Self::Cosmos(store) => store.remark(remarks).await,
+            Self::Postgres(store) => store.remark(remarks).await,
         }
     }
 

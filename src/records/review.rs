@@ -125,7 +125,7 @@ impl Filter {
     }
 
     /// Whether a record passes as far as its reviews are concerned.
-    pub fn passes_review(&self, record: &Record) -> bool {
+    pub(super) fn passes_review(&self, record: &Record) -> bool {
         let label = record.review.as_ref().map(|review| review.label.as_str());
         let wanted = self.label.as_deref();
         let differs = label

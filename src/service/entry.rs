@@ -62,6 +62,7 @@ pub(super) fn record(config: &Config, request: &Request, outcome: &Outcome) -> O
         status: 200,
         review: None,
         review_history: None,
+        opinion: None,
     })
 }
 

@@ -28,12 +28,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::classification::{Ranking, ResultKey};
 use crate::model::Model;
-use crate::records::{Filter, Page, Record};
+use crate::records::{Filter, Opinion, Page, Record};
 use crate::remote::Presence;
 use crate::settings::{PictureSettings, UserIp};
 use crate::storage::{Picture, Storage};
@@ -43,8 +44,8 @@ pub use classifier::{Classifier, Timings};
 pub use dataset::Wanted;
 pub use drift::{Psi, tell_drift};
 pub use fleet::{
-    Agreement, Chosen, Disagreement, Fleet, Latency, ModelRefusal, ModelStatus, Models, Verdict,
-    Pair, State, TrialReport,
+    Agreement, Chosen, Disagreement, Fleet, Latency, ModelRefusal, ModelStatus, Models, Pair,
+    State, TrialReport, Verdict,
 };
 pub use lifecycle::{Lifecycle, Stage};
 pub use refusal::Refusal;
@@ -155,6 +156,9 @@ impl Service {
     ///
     /// # Errors
     /// If a thread cannot be started.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
     pub fn start(config: Config, parts: Parts) -> std::io::Result<Self> {
         let Parts {
             fleet,
@@ -171,7 +175,7 @@ impl Service {
         };
         let workers = Workers::start(fleet.workers(), &context)?;
         let pictures = Arc::clone(&queue);
-        fleet.start(move || pictures.len() > 0)?;
+        fleet.start(move || pictures.len() > 0, keeper(&storage))?;
         Ok(Self {
             thumbnails: Thumbnails::new(config.picture),
             config,
@@ -371,6 +375,16 @@ impl Service {
         self.workers.join();
         self.fleet.stop();
         self.storage.stop();
+    }
+}
+
+/// Keeps what a candidate says, from a thread that may wait for it.
+fn keeper(storage: &Arc<Storage>) -> impl Fn(Uuid, Opinion) + Send + 'static {
+    let (storage, runtime) = (Arc::clone(storage), Handle::current());
+    move |request_id, opinion| {
+        if let Err(error) = runtime.block_on(storage.opine(request_id, opinion)) {
+            tracing::warn!(%request_id, "what the candidate says is not kept: {error}");
+        }
     }
 }
 

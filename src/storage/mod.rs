@@ -4,6 +4,7 @@ mod backoff;
 mod deletion;
 mod error;
 mod leftovers;
+mod remarks;
 mod retention;
 mod reviews;
 mod shipper;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use crate::classification::PictureDigest;
 use crate::image::Format;
 use crate::journal::Journal;
-use crate::records::{self, Filter, Page, Reader, Record, Spool};
+use crate::records::{self, Filter, Page, Reader, Record, Spool, Waiting};
 use crate::remote::{Failure, Presence};
 use crate::settings::SpoolFull;
 use crate::telemetry::metrics::PICTURES_SHED;
@@ -82,8 +83,8 @@ const STRIPES: usize = 64;
 /// What a record takes in the database, about.
 const RECORD_BYTES: u64 = 600;
 
-/// What a waiting review takes there, about.
-const REVIEW_BYTES: u64 = 400;
+/// What a waiting remark takes there, about.
+const REMARK_BYTES: u64 = 400;
 
 /// Reads of a shared store take at most this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -177,7 +178,7 @@ impl Storage {
             }
             (_, found) => found,
         };
-        self.add_waiting_reviews(found.as_mut_slice()).await?;
+        self.add_waiting_remarks(found.as_mut_slice()).await?;
         Ok(found)
     }
 
@@ -193,8 +194,8 @@ impl Storage {
         };
         let there = within(READ_TIMEOUT, shared.presence(), shared.list(&filter)).await?;
         let mut page = here.merged(there, filter.limit);
-        self.add_waiting_reviews(&mut page.records).await?;
-        page.records.retain(|record| filter.passes_review(record));
+        self.add_waiting_remarks(&mut page.records).await?;
+        page.records.retain(|record| filter.passes_remarks(record));
         Ok(page)
     }
 
@@ -279,9 +280,8 @@ impl Storage {
             Some(_) => self.uploads.bytes(),
             None => 0,
         };
-        pictures
-            + self.journal.waiting() * RECORD_BYTES
-            + self.journal.waiting_reviews() * REVIEW_BYTES
+        let Waiting { reviews, opinions } = self.waiting_remarks();
+        pictures + self.journal.waiting() * RECORD_BYTES + (reviews + opinions) * REMARK_BYTES
     }
 
     /// Commits what is in the journal. Blocks.

@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::leftovers::Leftovers;
 use super::{Storage, blocking};
 use crate::image::Format;
-use crate::records::{Record, Spool};
+use crate::records::{Arrived, Record, Spool};
 use crate::remote::{Failure, FailureKind};
 use crate::telemetry::metrics::{
     BACKLOG_AGE_SECONDS, SHIP_FAILURES, SHIPPED_PICTURES, SHIPPED_RECORDS,
@@ -48,7 +48,7 @@ pub(super) const MAX_ASIDE: usize = 10_000;
 pub struct Shipper {
     pub(super) storage: Arc<Storage>,
     backoff: Backoff,
-    /// Records and reviews that a store will not take, and since when.
+    /// Records and remarks that a store will not take, and since when.
     pub(super) aside: HashMap<Uuid, Instant>,
     leftovers: Leftovers,
     /// When the log was last told that much waits.
@@ -59,7 +59,7 @@ pub struct Shipper {
 #[derive(Default)]
 struct Outcome {
     /// Arrived.
-    done: Vec<Uuid>,
+    done: Vec<Arrived>,
     /// Pictures that arrived, of records that did.
     pictures: HashSet<String>,
     /// The worst of what kept others from it.
@@ -108,7 +108,7 @@ impl Shipper {
         })?;
         self.report_age(&batch);
         if batch.is_empty() {
-            return match self.ship_reviews().await {
+            return match self.ship_remarks().await {
                 Ok(true) => Ok(true),
                 Ok(false) => {
                     self.backoff.reset();
@@ -131,8 +131,8 @@ impl Shipper {
             return Err(self.backoff.next(None));
         }
         // Also under load that never pauses.
-        let reviewed = self.ship_reviews_unless_down().await;
-        match outcome.failure.or(reviewed.err()) {
+        let remarked = self.ship_remarks_unless_down().await;
+        match outcome.failure.or(remarked.err()) {
             None => {
                 self.backoff.reset();
                 Ok(true)
@@ -177,7 +177,10 @@ impl Shipper {
         for (record, result) in ready.iter().zip(results) {
             match result {
                 Ok(()) => {
-                    outcome.done.push(record.request_id);
+                    outcome.done.push(Arrived {
+                        request_id: record.request_id,
+                        opinion_id: record.opinion.as_ref().map(|opinion| opinion.opinion_id),
+                    });
                     outcome.pictures.extend(record.image_ref.clone());
                 }
                 Err(failure) => self.failed(&mut outcome, record, failure),
@@ -256,7 +259,7 @@ impl Shipper {
     }
 
     /// Files first: a row without its file is shipped again, a file without its row would stay for ever.
-    async fn remove(&self, done: Vec<Uuid>, pictures: HashSet<String>) -> io::Result<()> {
+    async fn remove(&self, done: Vec<Arrived>, pictures: HashSet<String>) -> io::Result<()> {
         if done.is_empty() {
             return Ok(());
         }

@@ -67,6 +67,8 @@ metrics! {
         "1 if a store or collector elsewhere answered the last time it was used, else 0";
     BACKLOG_RECORDS = gauge "relance_backlog_records", "Records that wait for a shared store";
     BACKLOG_REVIEWS = gauge "relance_backlog_reviews", "Reviews that wait for a shared store";
+    BACKLOG_OPINIONS = gauge "relance_backlog_opinions",
+        "Opinions of another model that wait for a shared store; not those that go with a record that waits";
     BACKLOG_BYTES = gauge "relance_backlog_bytes", "Bytes of records and pictures that wait for a shared store, about";
     BACKLOG_AGE_SECONDS = gauge "relance_backlog_age_seconds",
         "How long the oldest record has been waiting for a shared store; 0 if none is";

@@ -108,6 +108,20 @@ def test_filters_show_what_the_api_gives(service: Instance, records: list[dict],
     assert page.one("#requests-note").text == "No request matches these filters."
 
 
+def test_answers_of_one_model_and_those_that_another_doubts(service: Instance, records: list[dict], page: Page):
+    model = records[0]["model"]
+    ours = f"{model['name']}@{model['version']}"
+    page.open(service, f"requests?model={ours}")
+    page.wait(lambda: shown(page) == ids(records[:24]))
+    assert field(page, "model").get_property("value") == ours
+    # No other model has seen any.
+    page.open(service, "requests?differs=true")
+    page.rows(0)
+    assert field(page, "differs").get_property("value") == "true"
+    page.open(service, "requests?model=other@0")
+    page.rows(0)
+
+
 def test_filters_of_the_browser_are_marked_as_such(service: Instance, records: list[dict], page: Page):
     page.open(service, "requests?source=computed")
     computed = [r for r in records[:24] if not r["cached"]]
@@ -206,6 +220,7 @@ def test_what_is_filtered_can_be_saved(service: Instance, records: list[dict], p
         assert float(row["confidence"]) == record["confidence"]
         assert json.loads(row["top"]) == record["top"]
         assert row["client"] == "" and row["model_version"] == record["model"]["version"]
+        assert row["opinion_model"] == row["opinion_prediction"] == row["opinion_confidence"] == ""
 
 
 def test_an_export_goes_through_all_pages_and_says_where_it_stops(service: Instance, records: list[dict], page: Page):

@@ -5,13 +5,13 @@ mod failures;
 use std::time::Instant;
 
 use relance::records::cosmos::Cosmos;
-use relance::records::{Filter, ModelName, Page, Queue, Record, Review, Tally};
+use relance::records::{Filter, ModelName, Page, Queue, Record, Remarks, Tally};
 use relance::remote::Failure;
 use uuid::Uuid;
 
 use crate::support::cosmos::{Emulator, KEY, cosmos, settings};
-use crate::support::record_reviews;
 use crate::support::record_store::{self, RecordStore, records};
+use crate::support::{record_opinions, record_reviews};
 
 impl RecordStore for Cosmos {
     async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
@@ -29,8 +29,8 @@ impl RecordStore for Cosmos {
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
         Cosmos::refers_to(self, image_sha256, except).await
     }
-    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
-        Cosmos::review(self, request_id, reviews).await
+    async fn remark(&self, remarks: &[Remarks]) -> Vec<Result<bool, Failure>> {
+        Cosmos::remark(self, remarks).await
     }
     async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure> {
         Cosmos::unreviewed(self, queue, limit).await
@@ -110,6 +110,30 @@ async fn queues_are_in_order() {
 async fn figures_count_everything() {
     let emulator = Emulator::start().await;
     record_reviews::figures_count_everything(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn opinions_come_back_whole() {
+    let emulator = Emulator::start().await;
+    record_opinions::opinions_come_back_whole(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn remarks_come_in_batches() {
+    let emulator = Emulator::start().await;
+    record_opinions::remarks_come_in_batches(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn opinions_at_once_leave_the_latest() {
+    let emulator = Emulator::start().await;
+    record_opinions::opinions_at_once_leave_the_latest(&cosmos(&emulator.url)).await;
+}
+
+#[tokio::test]
+async fn opinions_are_found() {
+    let emulator = Emulator::start().await;
+    record_opinions::opinions_are_found(&cosmos(&emulator.url)).await;
 }
 
 #[tokio::test]

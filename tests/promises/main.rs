@@ -26,6 +26,7 @@ mod live;
 mod logs;
 mod metrics;
 mod models;
+mod opinions;
 mod pixels;
 mod postgres;
 mod predict;

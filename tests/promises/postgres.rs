@@ -9,13 +9,13 @@ mod tls;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relance::records::{Filter, ModelName, Page, Postgres, Queue, Record, Review, Tally};
+use relance::records::{Filter, ModelName, Page, Postgres, Queue, Record, Remarks, Tally};
 use relance::remote::{Failure, FailureKind, State};
 use uuid::Uuid;
 
 use crate::support::postgres::{Server, settings, url};
-use crate::support::record_reviews;
 use crate::support::record_store::{self as suite, RecordStore, record};
+use crate::support::{record_opinions, record_reviews};
 
 impl RecordStore for Postgres {
     async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
@@ -33,8 +33,8 @@ impl RecordStore for Postgres {
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure> {
         Postgres::refers_to(self, image_sha256, except).await
     }
-    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
-        Postgres::review(self, request_id, reviews).await
+    async fn remark(&self, remarks: &[Remarks]) -> Vec<Result<bool, Failure>> {
+        Postgres::remark(self, remarks).await
     }
     async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure> {
         Postgres::unreviewed(self, queue, limit).await
@@ -72,6 +72,11 @@ async fn does_what_every_store_of_records_must() {
     record_reviews::reviews_are_found(&store("m").await).await;
     record_reviews::queues_are_in_order(&store("n").await).await;
     record_reviews::figures_count_everything(&store("o").await).await;
+    record_opinions::opinions_come_back_whole(&store("p").await).await;
+    record_opinions::remarks_come_in_batches(&store("q").await).await;
+    record_opinions::a_rejected_remark_sinks_alone(&store("r").await).await;
+    record_opinions::opinions_at_once_leave_the_latest(&store("s").await).await;
+    record_opinions::opinions_are_found(&store("t").await).await;
     suite::a_rejected_record_sinks_alone(&store("f").await, |r| r.image_name = "a\0b".into()).await;
     // Such a class fits its column and not the index, not even compressed.
     let too_long = |r: &mut Record| {
@@ -143,7 +148,7 @@ async fn tables_are_made_once_when_eight_instances_start_together() {
         assert_eq!(instance.await.unwrap(), [Ok(())]);
     }
     let admin = server.admin("relance").await;
-    let steps = "SELECT array_agg(version ORDER BY version) = '{1,2}', (SELECT count(*) FROM relance_requests) \
+    let steps = "SELECT array_agg(version ORDER BY version) = '{1,2,3}', (SELECT count(*) FROM relance_requests) \
                  FROM relance_migrations";
     let row = admin.query_one(steps, &[]).await.unwrap();
     assert_eq!((row.get(0), row.get(1)), (true, 8_i64));
@@ -154,14 +159,14 @@ async fn tables_of_a_newer_version_are_left_alone() {
     let server = Server::start().await;
     suite::filled(&records_at(server.address()), 1).await;
     let admin = server.admin("relance").await;
-    let newer = "INSERT INTO relance_migrations (version, name) VALUES (3, 'future')";
+    let newer = "INSERT INTO relance_migrations (version, name) VALUES (4, 'future')";
     admin.batch_execute(newer).await.unwrap();
     let records = records_at(server.address());
     let refusal = records.upsert(&[record(1)]).await.remove(0).unwrap_err();
     assert_eq!(refusal.kind, FailureKind::Denied);
     assert!(refusal.message.contains("newer version"), "{refusal}");
     assert_eq!(records.presence().state(), State::Down(refusal.message));
-    let older = "DELETE FROM relance_migrations WHERE version = 3";
+    let older = "DELETE FROM relance_migrations WHERE version = 4";
     admin.batch_execute(older).await.unwrap();
     assert_eq!(records.upsert(&[record(1)]).await, [Ok(())]);
     assert_eq!(records.presence().state(), State::Up);

@@ -240,7 +240,7 @@ async fn bad_parameters_are_named_and_told_what_is_accepted() {
         (
             "class",
             &["a"],
-            "`prediction`, `min_confidence`, `max_confidence`, `from`, `to`, `reviewed`, `label`, `disagrees`, `limit`, \
+            "`prediction`, `min_confidence`, `max_confidence`, `from`, `to`, `reviewed`, `label`, `disagrees`, `differs`, `model`, `limit`, \
              `cursor`",
         ),
     ] {

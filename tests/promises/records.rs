@@ -4,14 +4,14 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 use relance::records::{
-    self, Filter, ModelName, Page, Queue, Reader, Record, Review, Spool, Tally,
+    self, Filter, ModelName, Page, Queue, Reader, Record, Remark, Remarks, Spool, Tally,
 };
 use relance::remote::Failure;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::support::record_reviews;
 use crate::support::record_store::{self as suite, RecordStore};
+use crate::support::{record_opinions, record_reviews};
 
 struct Local {
     writer: Mutex<Connection>,
@@ -38,10 +38,12 @@ impl RecordStore for Local {
         let mut writer = self.writer.lock().unwrap();
         let transaction = writer.transaction().unwrap();
         for record in records {
-            // Nothing is written twice here; the other stores keep reviews when it is.
+            // Nothing is written twice here; the other stores keep remarks when it is.
             let before = self.reader.get(record.request_id).unwrap();
             let mut record = record.clone();
-            record.add_reviews(before.into_iter().flat_map(|r| r.reviews().to_vec()));
+            if let Some(before) = before {
+                record.add(before.remarks());
+            }
             records::forget(&transaction, Spool::None, &[record.request_id]).unwrap();
             records::insert(&transaction, Spool::None, &record).unwrap();
         }
@@ -68,12 +70,17 @@ impl RecordStore for Local {
         Ok(self.reader.refers_to(image_sha256, except, ever).unwrap())
     }
 
-    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
+    async fn remark(&self, remarks: &[Remarks]) -> Vec<Result<bool, Failure>> {
         let writer = self.writer.lock().unwrap();
-        for review in reviews {
-            records::review(&writer, Spool::None, request_id, review).unwrap();
-        }
-        Ok(self.reader.get(request_id).unwrap().is_some())
+        let add = |one: &Remarks| {
+            let reviews = one.reviews.iter().cloned().map(Remark::Review);
+            let opinion = one.opinion.iter().cloned().map(Remark::Opinion);
+            for remark in reviews.chain(opinion) {
+                records::remark(&writer, Spool::None, one.request_id, &remark).unwrap();
+            }
+            Ok(self.reader.get(one.request_id).unwrap().is_some())
+        };
+        remarks.iter().map(add).collect()
     }
 
     async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure> {
@@ -99,4 +106,8 @@ async fn does_what_every_store_of_records_must() {
     record_reviews::reviews_are_found(&Local::new()).await;
     record_reviews::queues_are_in_order(&Local::new()).await;
     record_reviews::figures_count_everything(&Local::new()).await;
+    record_opinions::opinions_come_back_whole(&Local::new()).await;
+    record_opinions::remarks_come_in_batches(&Local::new()).await;
+    record_opinions::opinions_at_once_leave_the_latest(&Local::new()).await;
+    record_opinions::opinions_are_found(&Local::new()).await;
 }

@@ -91,6 +91,9 @@ export const portuguese = {
   "unsure": "em dúvida",
   "Label": "Rótulo",
   "Reviewed": "Revisadas",
+  "Other model": "Outro modelo",
+  "says another class": "diz outra classe",
+  "says the same": "diz o mesmo",
 
   // One request
   "Reviewed as {label}: {verdict}.": "Revisada como {label}: {verdict}.",

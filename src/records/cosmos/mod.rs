@@ -5,6 +5,7 @@ mod connection;
 mod failure;
 mod item;
 mod query;
+mod remarks;
 mod reviews;
 
 use std::sync::{Arc, OnceLock};
@@ -29,7 +30,7 @@ use connection::Connection;
 /// Longest time for one operation on a container that is connected to.
 const CALL_LIMIT: Duration = Duration::from_secs(4);
 
-/// Records written at once.
+/// Records written or changed at once.
 const CONCURRENCY: usize = 32;
 
 /// Physical partitions that a query may visit; the client's own bound is 100.
@@ -61,36 +62,41 @@ impl Cosmos {
         &self.presence
     }
 
-    /// Adds or replaces records; one outcome for each, in order. Reviews that are there stay. After a failure that is not about one record, those
-    /// that are not on their way yet fail like it.
+    /// Adds or replaces records; one outcome for each, in order. What was said of them there stays.
     pub async fn upsert(&self, records: &[Record]) -> Vec<Result<(), Failure>> {
-        let stop = OnceLock::new();
-        let mut outcomes = Vec::with_capacity(records.len());
+        self.side_by_side(records, |container, record| self.write(container, record))
+            .await
+    }
+
+    /// Does something with each item, some at once; one outcome for each, in order. After a failure that is not about
+    /// one item, those that are not on their way yet fail like it.
+    async fn side_by_side<'a, I, T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        items: &'a [I],
+        work: impl Fn(Arc<ContainerClient>, &'a I) -> F,
+    ) -> Vec<Result<T, Failure>> {
+        let stop: OnceLock<Failure> = OnceLock::new();
+        let one = async |item| {
+            if let Some(failure) = stop.get() {
+                return Err(failure.clone());
+            }
+            let done = self.call(|container| work(container, item)).await;
+            done.inspect_err(|failure| {
+                if failure.kind != FailureKind::Rejected {
+                    let _ = stop.set(failure.clone());
+                }
+            })
+        };
+        let mut outcomes = Vec::with_capacity(items.len());
         let mut running = FuturesOrdered::new();
-        for record in records {
+        for item in items {
             if running.len() >= CONCURRENCY {
                 outcomes.extend(running.next().await);
             }
-            running.push_back(self.upsert_unless(&stop, record));
+            running.push_back(one(item));
         }
         outcomes.extend(running.collect::<Vec<_>>().await);
         outcomes
-    }
-
-    async fn upsert_unless(
-        &self,
-        stop: &OnceLock<Failure>,
-        record: &Record,
-    ) -> Result<(), Failure> {
-        if let Some(failure) = stop.get() {
-            return Err(failure.clone());
-        }
-        let upserted = self.call(|container| self.write(container, record));
-        upserted.await.inspect_err(|failure| {
-            if failure.kind != FailureKind::Rejected {
-                let _ = stop.set(failure.clone());
-            }
-        })
     }
 
     /// The record of one request.

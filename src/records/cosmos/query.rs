@@ -24,6 +24,8 @@ pub fn list(filter: &Filter, wanted: usize) -> Result<Query, Failure> {
         Some(false) => conditions.hold("NOT IS_DEFINED(c.review.label)"),
         None => {}
     }
+    conditions.add("c.opinion.agrees =", filter.differs.map(|differs| !differs))?;
+    conditions.of_model(filter.model.as_ref())?;
     if let Some(disagrees) = filter.disagrees {
         conditions.add("c.review.label !=", Some(UNSURE))?;
         conditions.hold(if disagrees {
@@ -66,8 +68,7 @@ pub fn judged(
 ) -> Result<Query, Failure> {
     let mut conditions = Conditions::default();
     conditions.hold(REVIEWED);
-    conditions.add("c.model.name =", model.map(|model| &model.name))?;
-    conditions.add("c.model.version =", model.map(|model| &model.version))?;
+    conditions.of_model(model)?;
     conditions.add("c.request_id <", before)?;
     conditions.query(
         &format!(
@@ -109,6 +110,11 @@ impl Conditions {
             self.values.push(item::json(&value)?);
         }
         Ok(())
+    }
+
+    fn of_model(&mut self, model: Option<&ModelName>) -> Result<(), Failure> {
+        self.add("c.model.name =", model.map(|model| &model.name))?;
+        self.add("c.model.version =", model.map(|model| &model.version))
     }
 
     fn hold(&mut self, condition: &str) {

@@ -27,6 +27,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "reviews",
         sql: include_str!("migrations/0002_reviews.sql"),
     },
+    Migration {
+        version: 3,
+        name: "opinions",
+        sql: include_str!("migrations/0003_opinions.sql"),
+    },
 ];
 
 /// How long all steps together may take, waiting for another instance counted in.

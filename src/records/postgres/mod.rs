@@ -7,6 +7,7 @@ mod connect;
 mod errors;
 mod migrations;
 mod queries;
+mod remarks;
 mod reviews;
 mod tls;
 
@@ -21,7 +22,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::bounds::first_id_at;
-use super::{Filter, Page, Record};
+use super::{Filter, Page, Record, Remarks};
 use crate::remote::{Failure, FailureKind, Presence};
 use crate::settings::Shared;
 use queries::{Columns, ListParams, Param};
@@ -128,7 +129,8 @@ impl Postgres {
     /// As [`Self::get`].
     pub async fn list(&self, filter: &Filter) -> Result<Page, Failure> {
         // PostgreSQL refuses text with a NUL in it, so no record has one.
-        let mut texts = filter.prediction.iter().chain(&filter.label);
+        let model = filter.model.iter().flat_map(|m| [&m.name, &m.version]);
+        let mut texts = filter.prediction.iter().chain(&filter.label).chain(model);
         if texts.any(|text| text.contains('\0')) {
             return Ok(Page {
                 records: Vec::new(),
@@ -199,10 +201,17 @@ impl Postgres {
         let columns = Columns::of(records.clone())?;
         self.call(WRITE, queries::UPSERT, &columns.params()).await?;
         // Few have any: those that were kept on a disk before there was a shared store.
-        for record in records.filter(|record| !record.reviews().is_empty()) {
-            self.review(record.request_id, record.reviews()).await?;
+        let reviewed: Vec<Remarks> = records
+            .filter(|record| !record.reviews().is_empty())
+            .map(Record::remarks)
+            .collect();
+        if reviewed.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let outcomes = self.remark(&reviewed).await;
+        outcomes
+            .into_iter()
+            .try_for_each(|outcome| outcome.map(drop))
     }
 
     async fn call(

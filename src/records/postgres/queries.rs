@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
-use super::super::{ClassScore, Filter, ModelName, Record, Review};
+use super::super::{ClassScore, Filter, ModelName, Opinion, Record, Review};
 use crate::remote::{Failure, FailureKind};
 
 /// A value and its type. Types are sent along, so that no statement has to be prepared first.
@@ -27,8 +27,10 @@ WHERE ($1 IS NULL OR prediction = $1)
   AND ($7 IS NULL OR (reviews IS NOT NULL AND reviews -> -1 ->> 'label' = $7))
   AND ($8 IS NULL OR (reviews IS NOT NULL AND reviews -> -1 ->> 'label' <> 'unsure'
                       AND (reviews -> -1 ->> 'label' <> prediction) = $8))
+  AND ($9 IS NULL OR (opinion IS NOT NULL AND opinion ->> 'agrees' = $9))
+  AND ($10 IS NULL OR (model = $10 AND model_version = $11))
 ORDER BY request_id DESC
-LIMIT $9";
+LIMIT $12";
 
 pub const DELETE: &str = "DELETE FROM relance_requests WHERE request_id = $1 RETURNING 1";
 
@@ -64,6 +66,7 @@ pub struct Columns<'a> {
     client: Vec<Option<&'a str>>,
     user_ip: Vec<Option<&'a str>>,
     top: Vec<Json<&'a [ClassScore]>>,
+    opinion: Vec<Option<Json<&'a Opinion>>>,
 }
 
 impl<'a> Columns<'a> {
@@ -103,11 +106,12 @@ impl<'a> Columns<'a> {
         self.client.push(record.client.as_deref());
         self.user_ip.push(record.user_ip.as_deref());
         self.top.push(Json(&record.top));
+        self.opinion.push(record.opinion.as_ref().map(Json));
         Ok(())
     }
 
     /// The parameters of `UPSERT`.
-    pub fn params(&self) -> [Param<'_>; 19] {
+    pub fn params(&self) -> [Param<'_>; 20] {
         [
             (&self.request_id, Type::UUID_ARRAY),
             (&self.timestamp, Type::TIMESTAMPTZ_ARRAY),
@@ -128,6 +132,7 @@ impl<'a> Columns<'a> {
             (&self.client, Type::TEXT_ARRAY),
             (&self.user_ip, Type::TEXT_ARRAY),
             (&self.top, Type::JSONB_ARRAY),
+            (&self.opinion, Type::JSONB_ARRAY),
         ]
     }
 }
@@ -142,6 +147,9 @@ pub struct ListParams<'a> {
     reviewed: Option<bool>,
     label: Option<&'a str>,
     disagrees: Option<bool>,
+    agrees: Option<&'static str>,
+    model: Option<&'a str>,
+    model_version: Option<&'a str>,
     limit: i64,
 }
 
@@ -157,11 +165,16 @@ impl<'a> ListParams<'a> {
             reviewed: filter.reviewed,
             label: filter.label.as_deref(),
             disagrees: filter.disagrees,
+            agrees: filter
+                .differs
+                .map(|differs| if differs { "false" } else { "true" }),
+            model: filter.model.as_ref().map(|model| &*model.name),
+            model_version: filter.model.as_ref().map(|model| &*model.version),
             limit: i64::try_from(filter.limit).map_or(i64::MAX, |limit| limit.saturating_add(1)),
         }
     }
 
-    pub fn params(&self) -> [Param<'_>; 9] {
+    pub fn params(&self) -> [Param<'_>; 12] {
         [
             (&self.prediction, Type::TEXT),
             (&self.min_confidence, Type::FLOAT4),
@@ -171,6 +184,9 @@ impl<'a> ListParams<'a> {
             (&self.reviewed, Type::BOOL),
             (&self.label, Type::TEXT),
             (&self.disagrees, Type::BOOL),
+            (&self.agrees, Type::TEXT),
+            (&self.model, Type::TEXT),
+            (&self.model_version, Type::TEXT),
             (&self.limit, Type::INT8),
         ]
     }
@@ -214,7 +230,11 @@ fn read(row: &Row) -> Result<Record, tokio_postgres::Error> {
         status: row.try_get::<_, i16>("status")?.unsigned_abs(),
         review: None,
         review_history: None,
+        opinion: None,
     };
+    record.opinion = row
+        .try_get::<_, Option<Json<Opinion>>>("opinion")?
+        .map(|opinion| opinion.0);
     let reviews: Option<Json<Vec<Review>>> = row.try_get("reviews")?;
     record.add_reviews(reviews.into_iter().flat_map(|reviews| reviews.0));
     Ok(record)

@@ -1,14 +1,11 @@
-//! Reviews in the rows of their requests.
+//! Reviewed requests, and those that nobody has reviewed.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
-use uuid::Uuid;
 
-use super::super::{KEPT, ModelName, Queue, Record, Review, Selection, Tally};
-use super::{Postgres, READ, WRITE, queries};
+use super::super::{ModelName, Queue, Record, Selection, Tally};
+use super::{Postgres, READ, queries};
 use crate::remote::{Failure, FailureKind};
-
-const REVIEW: &str = include_str!("review.sql");
 
 const DOUBTFUL: &str = "
 SELECT * FROM relance_requests
@@ -28,21 +25,6 @@ WHERE reviews IS NOT NULL AND ($1 IS NULL OR (model = $1 AND model_version = $2)
 GROUP BY 1, 2, 3, 4";
 
 impl Postgres {
-    /// Adds reviews to the record of a request; whether there is one.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
-    pub async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
-        let kept = KEPT as i64;
-        let params = [
-            (&request_id as _, Type::UUID),
-            (&Json(reviews) as _, Type::JSONB),
-            (&kept as _, Type::INT8),
-        ];
-        let rows = self.call(WRITE, REVIEW, &params).await?;
-        Ok(!rows.is_empty())
-    }
-
     /// The first `limit` records of a queue.
     ///
     /// # Errors

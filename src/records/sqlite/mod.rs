@@ -2,6 +2,7 @@
 
 mod open;
 mod reader;
+mod remarks;
 mod reviews;
 mod row;
 mod write;
@@ -12,8 +13,8 @@ use rusqlite::ErrorCode;
 
 pub use open::{checkpoint, open_checkpointer, open_writer, restart_log};
 pub use reader::Reader;
-pub use reviews::{count_waiting_reviews, forget_reviews, review, reviews_shipped};
-pub use write::{Spool, count_waiting, forget, insert, prepare, shipped};
+pub use remarks::{count_waiting_remarks, forget_remarks, remark, remarks_shipped};
+pub use write::{Arrived, Spool, count_waiting, forget, insert, prepare, shipped};
 
 /// SQLite's error as an I/O error: `StorageFull` and `ReadOnlyFilesystem` are told apart from the rest.
 pub fn io_error(error: &rusqlite::Error) -> io::Error {
@@ -68,6 +69,7 @@ mod tests {
             status: 200,
             review: None,
             review_history: None,
+            opinion: None,
         }
     }
 

@@ -49,8 +49,24 @@ CREATE INDEX review_outbox_by_request ON review_outbox (request_id);
 PRAGMA user_version = 2;
 ";
 
+// The latest opinion of another model is JSON in the row, too, and whatever is said of requests that have been shipped
+// waits in one table.
+const OPINIONS: &str = "
+ALTER TABLE requests ADD COLUMN opinion TEXT;
+CREATE TABLE remark_outbox (
+    remark_id  BLOB NOT NULL PRIMARY KEY,
+    request_id BLOB NOT NULL,
+    kind       TEXT NOT NULL,
+    remark     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remark_outbox_by_request ON remark_outbox (request_id);
+INSERT INTO remark_outbox SELECT review_id, request_id, 'review', review FROM review_outbox;
+DROP TABLE review_outbox;
+PRAGMA user_version = 3;
+";
+
 /// What brings the database from each version to the next.
-const STEPS: [&str; 2] = [SCHEMA, REVIEWS];
+const STEPS: [&str; 3] = [SCHEMA, REVIEWS, OPINIONS];
 
 /// How long the writer lets itself be held up by readers.
 const WRITER_PATIENCE: Duration = Duration::from_millis(50);

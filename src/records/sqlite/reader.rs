@@ -52,17 +52,7 @@ impl Reader {
     /// # Errors
     /// As [`io_error`].
     pub fn list(&self, filter: &Filter) -> io::Result<Page> {
-        let (conditions, values) = conditions(filter);
-        // One more than asked for tells whether there is a next page.
-        let limit = filter.limit + 1;
-        let index = if filter.wants_reviewed() {
-            "INDEXED BY requests_reviewed"
-        } else {
-            ""
-        };
-        let sql = format!(
-            "SELECT * FROM requests {index} WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}"
-        );
+        let (sql, values) = list(filter);
         let mut records = self.with(|connection| {
             connection
                 .prepare_cached(&sql)?
@@ -180,6 +170,21 @@ impl Reader {
     }
 }
 
+fn list(filter: &Filter) -> (String, Vec<Value>) {
+    let (conditions, values) = conditions(filter);
+    // One more than asked for tells whether there is a next page.
+    let limit = filter.limit + 1;
+    let index = if filter.wants_reviewed() {
+        "INDEXED BY requests_reviewed"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT * FROM requests {index} WHERE {conditions} ORDER BY request_id DESC LIMIT {limit}"
+    );
+    (sql, values)
+}
+
 fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     let mut conditions = vec!["1".to_owned()];
     let mut values = Vec::new();
@@ -205,6 +210,10 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(label) = &filter.label {
         add(&format!("{LABEL} ="), label.clone().into());
     }
+    if let Some(model) = &filter.model {
+        add("model =", model.name.clone().into());
+        add("model_version =", model.version.clone().into());
+    }
     if filter.wants_reviewed() {
         conditions.push("reviews IS NOT NULL".into());
     }
@@ -217,5 +226,50 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
             "{LABEL} <> '{UNSURE}' AND {LABEL} {how} prediction"
         ));
     }
+    if let Some(differs) = filter.differs {
+        conditions.push("opinion IS NOT NULL".into());
+        // As the index has it.
+        let how = if differs { "= 0" } else { "= 1" };
+        conditions.push(format!("opinion ->> '$.agrees' {how}"));
+    }
     (conditions.join(" AND "), values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{open_writer, prepare};
+
+    #[test]
+    fn what_is_rare_is_found_by_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = open_writer(&dir.path().join("r.db"), false).unwrap();
+        prepare(&writer, Spool::None).unwrap();
+        let plan = |filter: Filter| {
+            let (sql, values) = list(&filter);
+            let mut plan = writer
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
+            let steps = plan.query_map(params_from_iter(values), |row| row.get(3));
+            steps
+                .unwrap()
+                .collect::<Result<Vec<String>, _>>()
+                .unwrap()
+                .join("; ")
+        };
+        let reviewed = plan(Filter {
+            disagrees: Some(true),
+            ..Filter::default()
+        });
+        assert!(reviewed.contains("requests_reviewed"), "{reviewed}");
+        for differs in [true, false] {
+            let plan = plan(Filter {
+                differs: Some(differs),
+                before: Some(Uuid::max()),
+                ..Filter::default()
+            });
+            assert!(plan.contains("requests_by_opinion"), "{plan}");
+            assert!(!plan.contains("B-TREE"), "it sorts: {plan}");
+        }
+    }
 }

@@ -36,7 +36,11 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
         status: row.get("status")?,
         review: None,
         review_history: None,
+        opinion: None,
     };
+    if let Some(opinion) = row.get::<_, Option<String>>("opinion")? {
+        record.opinion = Some(from_json(&opinion)?);
+    }
     if let Some(reviews) = row.get::<_, Option<String>>("reviews")? {
         record.add_reviews(from_json::<Vec<Review>>(&reviews)?);
     }

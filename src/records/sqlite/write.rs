@@ -1,28 +1,33 @@
 //! What the one writer does.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::reviews::settle;
-use crate::records::Record;
+use super::remarks::{opinion_waits, settle};
+use crate::records::{Record, Waiting};
 
 const INSERT: &str = "INSERT INTO requests (request_id, timestamp, image_name, prediction, confidence, top, \
                       processing_time, cached, model, model_version, image_sha256, image_ref, image_format, \
-                      image_width, image_height, user_ip, client, instance, status, reviews) \
+                      image_width, image_height, user_ip, client, instance, status, reviews, \
+                      opinion) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-                      ?20)";
+                      ?20, ?21)";
 
-// What is asked for review in turn. Where records only pass through, nobody asks, and each would cost its insertion.
-const QUEUES: &str = "
+// What is asked for review in turn, and what another model was asked about. Where records only pass through, nobody
+// asks, and each would cost its insertion.
+const INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS requests_doubtful ON requests (confidence)
     WHERE NOT cached AND reviews IS NULL AND substr(request_id, 16) >= x'30';
 CREATE INDEX IF NOT EXISTS requests_random ON requests (request_id)
     WHERE substr(request_id, 16) < x'30' AND reviews IS NULL;
+CREATE INDEX IF NOT EXISTS requests_by_opinion ON requests (opinion ->> '$.agrees', request_id)
+    WHERE opinion IS NOT NULL;
 ";
-const NO_QUEUES: &str = "
+const NO_INDEXES: &str = "
 DROP INDEX IF EXISTS requests_doubtful;
 DROP INDEX IF EXISTS requests_random;
+DROP INDEX IF EXISTS requests_by_opinion;
 ";
 
 /// Adds one record, which waits if the spool says so.
@@ -32,6 +37,7 @@ DROP INDEX IF EXISTS requests_random;
 pub fn insert(connection: &Connection, spool: Spool, record: &Record) -> rusqlite::Result<()> {
     let top = json(&record.top)?;
     let reviews = record.review_history.as_ref().map(json).transpose()?;
+    let opinion = record.opinion.as_ref().map(json).transpose()?;
     let sha256 = hex::decode(&record.image_sha256)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     connection.prepare_cached(INSERT)?.execute(params![
@@ -55,6 +61,7 @@ pub fn insert(connection: &Connection, spool: Spool, record: &Record) -> rusqlit
         record.instance,
         record.status,
         reviews,
+        opinion,
     ])?;
     if spool == Spool::Outbox {
         connection
@@ -104,19 +111,56 @@ pub fn forget(
     })
 }
 
-/// Takes note that these need to wait no longer; how many of them did.
+/// A record that has reached the shared stores, as it was when it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    /// The request.
+    pub request_id: Uuid,
+    /// The opinion that went with it.
+    pub opinion_id: Option<Uuid>,
+}
+
+/// Takes note that these need to wait no longer; how many of them did. Where records only pass through, an opinion
+/// that came while its record was on its way waits instead; how many more do.
 ///
 /// # Errors
 /// SQLite's.
 pub fn shipped(
     connection: &Connection,
     spool: Spool,
-    request_ids: &[Uuid],
-) -> rusqlite::Result<u64> {
-    match spool.table() {
-        Some(table) => remove(connection, table, request_ids),
-        None => Ok(0),
+    arrived: &[Arrived],
+) -> rusqlite::Result<(u64, Waiting)> {
+    match spool {
+        Spool::None => Ok((0, Waiting::default())),
+        Spool::Requests => passed_through(connection, arrived),
+        Spool::Outbox => {
+            let ids: Vec<Uuid> = arrived.iter().map(|one| one.request_id).collect();
+            Ok((remove(connection, "outbox", &ids)?, Waiting::default()))
+        }
     }
+}
+
+fn passed_through(
+    connection: &Connection,
+    arrived: &[Arrived],
+) -> rusqlite::Result<(u64, Waiting)> {
+    let sql = "DELETE FROM requests WHERE request_id = ?1
+               RETURNING CASE WHEN opinion ->> '$.opinion_id' IS NOT ?2 THEN opinion END";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut removed, mut waiting) = (0, Waiting::default());
+    for one in arrived {
+        let sent = one.opinion_id.map(|id| id.to_string());
+        let row = statement
+            .query_row(params![one.request_id.as_bytes(), sent], |row| {
+                row.get::<_, Option<String>>(0)
+            })
+            .optional()?;
+        removed += u64::from(row.is_some());
+        if let Some(opinion) = row.flatten() {
+            waiting.opinions += opinion_waits(connection, one.request_id, &opinion)?.opinions;
+        }
+    }
+    Ok((removed, waiting))
 }
 
 /// How many records wait.
@@ -139,9 +183,9 @@ pub fn count_waiting(connection: &Connection, spool: Spool) -> rusqlite::Result<
 /// SQLite's.
 pub fn prepare(connection: &Connection, spool: Spool) -> rusqlite::Result<()> {
     if spool == Spool::Requests {
-        return connection.execute_batch(NO_QUEUES);
+        return connection.execute_batch(NO_INDEXES);
     }
-    connection.execute_batch(QUEUES)?;
+    connection.execute_batch(INDEXES)?;
     settle(connection)?;
     if spool == Spool::Outbox {
         fill_outbox(connection)?;

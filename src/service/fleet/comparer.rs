@@ -1,16 +1,17 @@
 //! Has the candidate classify pictures that were answered, when there is nothing else to do.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::loader::be_nice;
-use super::trial::{Candidate, Verdict};
-use crate::records::Record;
+use super::trial::Candidate;
+use crate::records::{Opinion, Record};
 
 /// Pictures that wait for their comparison, and how many bytes they may have.
 const WAITING: usize = 64;
@@ -32,27 +33,38 @@ pub(super) struct Comparison {
     pub candidate: Arc<Candidate>,
 }
 
+#[derive(Default)]
+struct State {
+    /// What waits.
+    bytes: AtomicUsize,
+    /// Nothing more is compared.
+    ended: AtomicBool,
+}
+
 pub(super) struct Comparer {
     sender: Mutex<Option<SyncSender<Box<Comparison>>>>,
-    waiting: Arc<AtomicUsize>,
+    state: Arc<State>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Comparer {
-    /// Starts the thread; `busy` says whether pictures wait for an answer.
-    pub(super) fn start(busy: impl Fn() -> bool + Send + 'static) -> std::io::Result<Self> {
+    /// Starts the thread. `busy` says whether pictures wait for an answer; `keep` keeps what the candidate says.
+    pub(super) fn start(
+        busy: impl Fn() -> bool + Send + 'static,
+        keep: impl Fn(Uuid, Opinion) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(WAITING);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let bytes = Arc::clone(&waiting);
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("comparer".into())
             .spawn(move || {
                 be_nice(NICE);
-                run(&receiver, &bytes, busy);
+                run(&receiver, &shared, busy, keep);
             })?;
         Ok(Self {
             sender: Mutex::new(Some(sender)),
-            waiting,
+            state,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -60,8 +72,8 @@ impl Comparer {
     /// Has a picture compared, unless too many wait. Never blocks.
     pub(super) fn compare(&self, comparison: Comparison) {
         let bytes = comparison.picture.len();
-        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if self.state.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES {
+            self.state.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return comparison.candidate.skipped();
         }
         let sender = lock(&self.sender);
@@ -72,12 +84,13 @@ impl Comparer {
             Some(Ok(())) | None => return,
             Some(Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused))) => refused,
         };
-        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.state.bytes.fetch_sub(bytes, Ordering::Relaxed);
         refused.candidate.skipped();
     }
 
     /// Ends the thread. Blocks.
     pub(super) fn stop(&self) {
+        self.state.ended.store(true, Ordering::Relaxed);
         drop(lock(&self.sender).take());
         let thread = lock(&self.thread).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -90,33 +103,54 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(receiver: &Receiver<Box<Comparison>>, waiting: &AtomicUsize, busy: impl Fn() -> bool) {
+fn run(
+    receiver: &Receiver<Box<Comparison>>,
+    state: &State,
+    busy: impl Fn() -> bool,
+    keep: impl Fn(Uuid, Opinion),
+) {
     while let Ok(comparison) = receiver.recv() {
-        waiting.fetch_sub(comparison.picture.len(), Ordering::Relaxed);
-        let Comparison {
-            record,
-            picture,
-            candidate,
-        } = *comparison;
+        state
+            .bytes
+            .fetch_sub(comparison.picture.len(), Ordering::Relaxed);
         let found = Instant::now();
-        while busy() && found.elapsed() < PATIENCE {
+        let ended = || state.ended.load(Ordering::Relaxed);
+        while busy() && found.elapsed() < PATIENCE && !ended() {
             std::thread::sleep(LOOK);
         }
-        match (!busy()).then(|| opinion(&candidate, &picture)).flatten() {
-            Some(opinion) => candidate.compared(&record, opinion),
+        let free = !busy() && !ended();
+        let Comparison {
+            record, candidate, ..
+        } = &*comparison;
+        match free.then(|| opinion(&comparison)).flatten() {
+            Some(opinion) => {
+                candidate.compared(record, &opinion);
+                keep(record.request_id, opinion);
+            }
             None => candidate.skipped(),
         }
     }
 }
 
-fn opinion(candidate: &Candidate, picture: &[u8]) -> Option<Verdict> {
+fn opinion(comparison: &Comparison) -> Option<Opinion> {
+    let Comparison {
+        record,
+        picture,
+        candidate,
+    } = comparison;
     let deployment = &candidate.deployment;
     let classified = deployment.with(|classifier| classifier.classify(picture));
     let (classification, timings) = classified.ok()?;
     deployment.count(&timings);
     let best = classification.ranking.first()?;
-    Some(Verdict {
-        prediction: deployment.model().labels.get(best.index as usize)?.clone(),
+    let prediction = deployment.model().labels.get(best.index as usize)?.clone();
+    let time = timings.decode + timings.preprocess + timings.inference;
+    Some(Opinion {
+        opinion_id: Uuid::now_v7(),
+        model: deployment.name(),
+        agrees: prediction == record.prediction,
+        prediction,
         confidence: best.confidence,
+        inference_ms: (time.as_secs_f64() * 1e6).round() / 1e3,
     })
 }

@@ -21,9 +21,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use metrics::gauge;
+use uuid::Uuid;
 
 use crate::model::{Model, ModelError, Reference};
-use crate::records::Record;
+use crate::records::{Opinion, Record};
 use crate::registry::{Role, Tag, Trial};
 use crate::settings::PictureSettings;
 use crate::telemetry::metrics::MODEL_INFO;
@@ -32,7 +33,7 @@ pub use error::ModelRefusal;
 pub use loader::Models;
 pub use report::{ModelStatus, State, TrialReport};
 pub use speed::Latency;
-pub use trial::{Agreement, Disagreement, Verdict, Pair};
+pub use trial::{Agreement, Disagreement, Pair, Verdict};
 
 pub(super) use deployment::Deployment;
 
@@ -104,12 +105,16 @@ impl Fleet {
         })
     }
 
-    /// Begins to compare; `busy` says whether pictures wait for an answer.
+    /// Begins to compare. `busy` says whether pictures wait for an answer; `keep` keeps what the candidate says.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub(super) fn start(&self, busy: impl Fn() -> bool + Send + 'static) -> std::io::Result<()> {
-        let comparer = Arc::new(Comparer::start(busy)?);
+    pub(super) fn start(
+        &self,
+        busy: impl Fn() -> bool + Send + 'static,
+        keep: impl Fn(Uuid, Opinion) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let comparer = Arc::new(Comparer::start(busy, keep)?);
         *self.comparer() = Some(comparer);
         Ok(())
     }

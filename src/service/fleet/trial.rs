@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::deployment::Deployment;
-use crate::records::Record;
+use crate::records::{Opinion, Record};
 use crate::registry::{Role, Trial};
 
 /// Latest disagreements that are remembered.
@@ -126,18 +126,17 @@ impl Candidate {
     }
 
     /// Takes note of a comparison.
-    pub(super) fn compared(&self, record: &Record, verdict: Verdict) {
+    pub(super) fn compared(&self, record: &Record, opinion: &Opinion) {
         self.counts.compared.fetch_add(1, Ordering::Relaxed);
-        let agrees = verdict.prediction == record.prediction;
-        if agrees {
+        if opinion.agrees {
             self.counts.agreed.fetch_add(1, Ordering::Relaxed);
         }
         let mut told = self.told();
-        let pair = (record.prediction.clone(), verdict.prediction.clone());
+        let pair = (record.prediction.clone(), opinion.prediction.clone());
         if told.pairs.len() < PAIRS || told.pairs.contains_key(&pair) {
             *told.pairs.entry(pair).or_default() += 1;
         }
-        if agrees {
+        if opinion.agrees {
             return;
         }
         if told.recent.len() >= REMEMBERED {
@@ -150,7 +149,10 @@ impl Candidate {
                 prediction: record.prediction.clone(),
                 confidence: record.confidence,
             },
-            candidate: opinion,
+            candidate: Verdict {
+                prediction: opinion.prediction.clone(),
+                confidence: opinion.confidence,
+            },
         });
     }
 

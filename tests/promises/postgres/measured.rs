@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use relance::records::{Filter, Postgres};
+use relance::records::{Filter, Postgres, Record};
 use uuid::Uuid;
 
 use super::records_at;
 use crate::support::postgres::Server;
+use crate::support::record_opinions::opinion;
 use crate::support::record_store::{START, record};
 
 /// Rows in the table. With 1 000 000 (`RECORDS=1000000`) it gives the figures of docs/postgresql.md.
@@ -140,6 +141,39 @@ async fn indexes_are_used_and_answers_are_quick() {
     println!("expire: {removed} in {:.2?}", start.elapsed());
     assert_eq!(removed, rows() / 10 - 1);
     println!("{}", sizes(&admin).await);
+}
+
+#[tokio::test]
+async fn opinions_that_differ_are_found_by_an_index() {
+    let server = Server::start_with(&[
+        "session_preload_libraries=auto_explain",
+        "auto_explain.log_min_duration=0",
+    ])
+    .await;
+    let store = records_at(server.address());
+    let all: Vec<Record> = (0..20_000)
+        .map(|n| {
+            let mut record = record(n);
+            record.opinion = Some(opinion(1, &record, n % 200 > 0));
+            record
+        })
+        .collect();
+    assert!(store.upsert(&all).await.iter().all(Result::is_ok));
+    let admin = server.admin("relance").await;
+    let analyze = "ANALYZE relance_requests";
+    admin.batch_execute(analyze).await.unwrap();
+    let differing = Filter {
+        differs: Some(true),
+        limit: 50,
+        ..Filter::default()
+    };
+    let plan = measured(&server, "the other model says another class", async || {
+        let page = store.list(&differing).await.unwrap();
+        assert_eq!(page.records.len(), 50);
+    })
+    .await;
+    assert!(plan.contains("relance_requests_by_opinion"), "{plan}");
+    assert!(!plan.contains("Sort"), "{plan}");
 }
 
 /// Batches of 256 into an empty table; the client's CPU time counts this thread, which does all of its work.

@@ -81,6 +81,7 @@ async fn missing_rights() {
     for step in [
         include_str!("../../../src/records/postgres/migrations/0001_requests.sql"),
         include_str!("../../../src/records/postgres/migrations/0002_reviews.sql"),
+        include_str!("../../../src/records/postgres/migrations/0003_opinions.sql"),
     ] {
         admin.batch_execute(step).await.unwrap();
     }

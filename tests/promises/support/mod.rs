@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod record_opinions;
 pub mod record_reviews;
 pub mod record_store;
 pub mod redis;

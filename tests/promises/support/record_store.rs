@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use relance::records::{ClassScore, Filter, ModelName, Page, Queue, Record, Review, Tally};
+use relance::records::{
+    ClassScore, Filter, ModelName, Page, Queue, Record, Remarks, Review, Tally,
+};
 use relance::remote::{Failure, FailureKind};
 use uuid::Uuid;
 
@@ -14,9 +16,18 @@ pub trait RecordStore {
     async fn list(&self, filter: &Filter) -> Result<Page, Failure>;
     async fn delete(&self, request_id: Uuid) -> Result<bool, Failure>;
     async fn refers_to(&self, image_sha256: &str, except: Uuid) -> Result<bool, Failure>;
-    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure>;
+    async fn remark(&self, remarks: &[Remarks]) -> Vec<Result<bool, Failure>>;
     async fn unreviewed(&self, queue: Queue, limit: usize) -> Result<Vec<Record>, Failure>;
     async fn tallies(&self, model: Option<&ModelName>) -> Result<Vec<Tally>, Failure>;
+
+    async fn review(&self, request_id: Uuid, reviews: &[Review]) -> Result<bool, Failure> {
+        let remarks = Remarks {
+            request_id,
+            reviews: reviews.to_vec(),
+            opinion: None,
+        };
+        self.remark(&[remarks]).await.remove(0)
+    }
 }
 
 /// When the first record was made, in milliseconds.
@@ -75,6 +86,7 @@ pub fn record(n: u64) -> Record {
         status: 200,
         review: None,
         review_history: None,
+        opinion: None,
     }
 }
 
