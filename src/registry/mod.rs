@@ -1,6 +1,6 @@
 //! Models that can be served, and which of them are to be.
 //!
-//! A folder, or a container in Azure Blob Storage, with `NAME/VERSION/model.onnx`. Beside each model there may be
+//! A folder, or a container in Azure Blob Storage, with `{name}/{version}/model.onnx`. Beside each model there may be
 //! `labels.txt` and `model.baseline.json`, and beside the versions `samples/CLASS/*`: pictures that every version must
 //! answer right before it is served. `serving.json` at its top says what is to serve; all instances follow it.
 

@@ -12,7 +12,7 @@ const BLOB: &str = "blob:";
 /// Registry settings.
 #[derive(Args, Clone, Debug)]
 pub struct Registry {
-    /// Models that can be put in the place of `MODEL` while the service runs: a folder with `NAME/VERSION/model.onnx`,
+    /// Models that can be put in the place of `MODEL` while the service runs: a folder with `{name}/{version}/model.onnx`,
     /// or `blob:CONTAINER` in the account of `AZURE_STORAGE_BLOB_ENDPOINT`
     #[arg(long, env = "MODELS")]
     pub models: Option<String>,
