@@ -32,6 +32,9 @@ const COLUMNS = {
   review_note: (r) => r.review?.note,
   reviewer: (r) => r.review?.reviewer,
   reviewed_at: (r) => r.review?.reviewed_at,
+  opinion_model: (r) => r.opinion && `${r.opinion.model.name}@${r.opinion.model.version}`,
+  opinion_prediction: (r) => r.opinion?.prediction,
+  opinion_confidence: (r) => r.opinion?.confidence,
   top: (r) => JSON.stringify(r.top),
 };
 

@@ -7,9 +7,12 @@ import { byId, element } from "./dom.js";
 import { t } from "./i18n.js";
 
 /** What the service filters by. */
-const BY_SERVICE = ["prediction", "min_confidence", "max_confidence", "from", "to", "reviewed", "label", "disagrees"];
+const BY_SERVICE = [
+  ...["prediction", "min_confidence", "max_confidence", "from", "to"],
+  ...["reviewed", "label", "disagrees", "model", "differs"],
+];
 /** What only the browser can filter by, among what it has loaded. */
-const BY_BROWSER = ["model", "source"];
+const BY_BROWSER = ["source"];
 
 const form = byId("filters");
 const field = (name) => form.elements.namedItem(name);
@@ -44,9 +47,8 @@ export const forAddress = (query) => only([...BY_SERVICE, ...BY_BROWSER], query)
 
 /** Whether a record passes the filters of the browser. */
 export function passes(query, record) {
-  const model = query.get("model");
   const source = query.get("source");
-  return (!model || modelOf(record) === model) && (!source || record.cached === (source === "cached"));
+  return !source || record.cached === (source === "cached");
 }
 
 export const narrowsInBrowser = (query) => BY_BROWSER.some((name) => query.get(name));
@@ -70,6 +72,7 @@ export function fill(query) {
     review: reviewOf(query),
     label: query.get("label") === "unsure" ? "" : query.get("label"),
     model: query.get("model"),
+    differs: query.get("differs"),
     source: query.get("source"),
     min_confidence: toPercent(query.get("min_confidence")),
     max_confidence: toPercent(query.get("max_confidence")),
@@ -95,6 +98,7 @@ export function read() {
     from: toUtc(field("from").value),
     to: toUtc(field("to").value),
     model: field("model").value,
+    differs: field("differs").value,
     source: field("source").value,
     label: field("label").value,
     ...REVIEWS[field("review").value],
@@ -111,8 +115,10 @@ function offer(name, values) {
 
 /** Offers the classes and the name of a model of the service. */
 export function offerModel(model) {
-  offer("prediction", model.classes);
-  offer("label", model.classes);
+  // Those of a file that cannot be read are not known.
+  const classes = model.classes ?? [];
+  offer("prediction", classes);
+  offer("label", classes);
   offer("model", [modelOf({ model })]);
 }
 
