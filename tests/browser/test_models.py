@@ -296,6 +296,7 @@ def test_what_another_instance_changes_is_followed(fleet: Instance, registry: Pa
     plan = json.loads((registry / "serving.json").read_text())
     (registry / "serving.json").write_text(json.dumps({**plan, "active": SECOND}))
     page.wait(lambda: page.texts("#models-list .name")[0] == SECOND)
+    page.wait(lambda: page.text("#model").startswith(f"Model {SECOND} "))
     (registry / "serving.json").write_text("{")
     fault = page.wait(lambda: page.one("#models-fault").text)
     assert fault == fleet.json("models")["fault"] and "serving.json" in fault

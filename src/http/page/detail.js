@@ -21,8 +21,8 @@ function opinion() {
   if (!record.opinion) return {};
   const { model, prediction, confidence, inference_ms: time, agrees } = record.opinion;
   const said = `${model.name}@${model.version}: ${prediction} ${write("percent", confidence)}`;
-  const judged = agrees ? t("says the same class") : t("says another class");
-  return { [t("Another model")]: [said, judged, write("milliseconds", time)].join(" · ") };
+  const judged = agrees ? t("says the same") : t("says another class");
+  return { [t("Other model")]: [said, judged, write("milliseconds", time)].join(" · ") };
 }
 
 function facts() {

@@ -8,8 +8,7 @@ import { t } from "./i18n.js";
 
 /** What the service filters by. */
 const BY_SERVICE = [
-  ...["prediction", "min_confidence", "max_confidence", "from", "to"],
-  ...["reviewed", "label", "disagrees", "model", "differs"],
+  "prediction", "min_confidence", "max_confidence", "from", "to", "reviewed", "label", "disagrees", "differs", "model",
 ];
 /** What only the browser can filter by, among what it has loaded. */
 const BY_BROWSER = ["source"];

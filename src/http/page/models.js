@@ -128,10 +128,12 @@ async function refresh() {
   clearTimeout(timer);
   loading.abort();
   const { signal } = (loading = new AbortController());
+  const before = there && active();
   let problem = "";
   try {
     await load(signal);
     show();
+    if (before && before !== active()) onActive();
   } catch (error) {
     if (signal.aborted) return;
     problem = error.message;
@@ -215,7 +217,6 @@ function clicked({ target }) {
 async function changed(done) {
   await refresh();
   setText(byId("models"), { "#models-done": done });
-  onActive();
 }
 
 /** Shows the models, or one request that two of them see differently over them. */
@@ -239,7 +240,7 @@ export function close() {
   byId("models-done").textContent = "";
 }
 
-/** @param {{ onActive: () => void }} options called after a change */
+/** @param {{ onActive: () => void }} options `onActive` is called once another model answers */
 export function start(options) {
   ({ onActive } = options);
   change.start(changed);

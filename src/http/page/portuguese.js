@@ -87,9 +87,6 @@ export const portuguese = {
   "Reviewed pictures (ZIP)": "Imagens revisadas (ZIP)",
   "The filters of this browser do not apply to the pictures.":
     "Os filtros deste navegador não se aplicam às imagens.",
-  "Another model": "Outro modelo",
-  "says another class": "diz outra classe",
-  "says the same class": "diz a mesma classe",
 
   "not reviewed": "não revisadas",
   "reviewed": "revisadas",
@@ -98,6 +95,9 @@ export const portuguese = {
   "unsure": "em dúvida",
   "Label": "Rótulo",
   "Reviewed": "Revisadas",
+  "Other model": "Outro modelo",
+  "says another class": "diz outra classe",
+  "says the same": "diz o mesmo",
 
   // One request
   "Reviewed as {label}: {verdict}.": "Revisada como {label}: {verdict}.",

@@ -1,7 +1,7 @@
 /** How the model that is tried out does, beside the one that answers. */
 
 import { byId, copyOf, frame, setText } from "./dom.js";
-import { t, write } from "./i18n.js";
+import { t, unbroken, write } from "./i18n.js";
 import { fillMatrix } from "./matrix.js";
 import { showSmall } from "./thumbnails.js";
 
@@ -30,17 +30,17 @@ function showTiles({ model, active, agreement, latency }) {
   const skipped = t("{count} left out, for want of time", { count: count(agreement.skipped) });
   setText(byId("trial-agreement"), {
     ".value": write("percent", agreement.ratio),
-    ".below": agreement.skipped > 0 ? `${below} · ${skipped}` : below,
+    ".below": agreement.skipped > 0 ? unbroken(below, skipped) : below,
   });
-  const time = (id, of, { count: pictures, p50_ms: median, p99_ms: most }) =>
+  const time = (id, of, { count: pictures, p50_ms: median, p99_ms: most }) => {
+    const seen = t("pictures: {count}", { count: count(pictures) });
+    const slowest = t("99 % below {most}", { most: write("milliseconds", most) });
     setText(byId(id), {
       h3: t("Median time of {model}", { model: of }),
       ".value": write("milliseconds", median),
-      ".below": [
-        t("99 % below {most}", { most: write("milliseconds", most) }),
-        t("pictures: {count}", { count: count(pictures) }),
-      ].join(" · "),
+      ".below": pictures > 0 ? unbroken(slowest, seen) : seen,
     });
+  };
   time("trial-active", active, latency.active);
   time("trial-candidate", model, latency.candidate);
 }
