@@ -148,7 +148,10 @@ def test_a_model_that_cannot_be_served_is_told(fleet: Instance, page: Page):
     reason = json.load(refused.value)["detail"]
     page.open(fleet, "models")
     page.click(item(BROKEN, ".activate"))
-    page.click("#change-now")
+    # Whoever does not wait for it is told all the same.
+    busy = page.run("const now = document.querySelector('#change-now'); now.click(); const is = [now.textContent, "
+                    "now.ariaDisabled]; document.querySelector('#change-cancel').click(); return is")
+    assert busy == ["Loading…", "true"]
     page.wait(lambda: page.one("#change-error").text == reason)
     assert page.one("#change-now").text == "Activate"
     page.screenshot("models-broken")

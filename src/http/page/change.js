@@ -42,7 +42,8 @@ function show() {
   byId("change-now").ariaDisabled = String(busy);
   form.ariaBusy = String(busy);
   byId("change-trial").hidden = !question.trial;
-  for (const input of form.querySelectorAll("input")) input.disabled = busy || !question.trial;
+  // What is hidden must not keep the form from being sent.
+  for (const input of form.querySelectorAll("input")) input.disabled = !question.trial;
 }
 
 /** Asks, unless another change is still being made; then that is shown. */

@@ -3,7 +3,7 @@
 import { call, getJson } from "./api.js";
 import { byId, element, save, say, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
-import { judgement, scores, size, source, verdict } from "./result.js";
+import { judgement, reference, scores, size, source, verdict } from "./result.js";
 
 const dialog = byId("detail");
 const picture = byId("detail-picture");
@@ -20,7 +20,7 @@ let original = null;
 function opinion() {
   if (!record.opinion) return {};
   const { model, prediction, confidence, inference_ms: time, agrees } = record.opinion;
-  const said = `${model.name}@${model.version}: ${prediction} ${write("percent", confidence)}`;
+  const said = `${reference(model)}: ${prediction} ${write("percent", confidence)}`;
   const judged = agrees ? t("says the same") : t("says another class");
   return { [t("Other model")]: [said, judged, write("milliseconds", time)].join(" · ") };
 }
@@ -31,7 +31,7 @@ function facts() {
     [t("Request")]: record.request_id,
     [t("Time")]: `${write("moment", new Date(record.timestamp))} (${record.timestamp})`,
     [t("Duration")]: `${write("milliseconds", record.processing_time)} · ${source(record)}`,
-    [t("Model")]: `${model.name}@${model.version}`,
+    [t("Model")]: reference(model),
     ...opinion(),
     [t("Picture")]: size(record.image_format, record.image_width, record.image_height),
     "SHA-256": record.image_sha256,

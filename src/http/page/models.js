@@ -6,6 +6,7 @@ import * as change from "./change.js";
 import * as detail from "./detail.js";
 import { byId, copyOf, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
+import { reference } from "./result.js";
 import * as trial from "./trial.js";
 
 /** Milliseconds until it looks again. */
@@ -26,7 +27,6 @@ const STATES = {
 };
 
 const list = byId("models-list");
-const { name } = trial;
 
 /** What `GET /models` gave last. */
 let there = null;
@@ -37,7 +37,7 @@ let timer;
 let isOpen = false;
 let onActive = () => {};
 
-const active = () => name(there.models.find((model) => model.active));
+const active = () => reference(there.models.find((model) => model.active));
 
 function classes(names) {
   if (!names) return "–";
@@ -60,10 +60,10 @@ function fill(item, model) {
     input: input ? [`${input.width} × ${input.height}`, model.precision, model.provider].join(" · ") : "",
     latency: model.latency ? trial.duration(model.latency) : "",
     agreement: agreement(model.agreement),
-    accuracy: accuracy.text(name(model)),
+    accuracy: accuracy.text(reference(model)),
   };
   setText(item, {
-    ".name": name(model),
+    ".name": reference(model),
     ".badge": STATES[model.state](),
     ".description": model.description ?? "",
     code: item.dataset.whole ? sha256 : (sha256 ?? "").slice(0, SHORT),
@@ -78,7 +78,7 @@ function fill(item, model) {
   const digest = item.querySelector(".digest button");
   digest.title = sha256;
   for (const button of item.querySelectorAll(".buttons button")) {
-    button.ariaLabel = `${button.textContent} ${name(model)}`;
+    button.ariaLabel = `${button.textContent} ${reference(model)}`;
     button.parentElement.hidden = model.active || !there.changeable;
   }
 }
@@ -95,8 +95,8 @@ function arrange(items) {
 function show() {
   const items = new Map([...list.children].map((item) => [item.dataset.model, item]));
   const wanted = there.models.map((model) => {
-    const item = items.get(name(model)) ?? copyOf("model-template");
-    item.dataset.model = name(model);
+    const item = items.get(reference(model)) ?? copyOf("model-template");
+    item.dataset.model = reference(model);
     fill(item, model);
     return item;
   });
@@ -106,7 +106,6 @@ function show() {
   byId("models-there").classList.toggle("unseen", !report);
   setText(byId("models"), { "#models-fault": there.fault ?? "" });
   trial.show(report);
-  for (const id of ["promote", "drop"]) byId(id).hidden = !there.changeable;
 }
 
 async function load(signal) {
@@ -194,7 +193,7 @@ function drop() {
 }
 
 async function copyDigest(item) {
-  const { sha256 } = there.models.find((model) => name(model) === item.dataset.model);
+  const { sha256 } = there.models.find((model) => reference(model) === item.dataset.model);
   try {
     await navigator.clipboard.writeText(sha256);
     setText(byId("models"), { "#models-done": t("Copied: {digest}", { digest: sha256 }) });
@@ -221,6 +220,7 @@ async function changed(done) {
 
 /** Shows the models, or one request that two of them see differently over them. */
 export async function open({ rest }) {
+  const again = isOpen;
   isOpen = true;
   if (rest) {
     detail.open(rest, { requests: report?.disagreements ?? [], back: "#/models", onDeleted: refresh });
@@ -228,8 +228,9 @@ export async function open({ rest }) {
     detail.close();
   }
   await refresh();
-  if (there) await accuracy.load(there.models.map(name));
-  if (there) show();
+  if (again || !there) return;
+  await accuracy.load(there.models.map(reference));
+  show();
 }
 
 export function close() {

@@ -15,8 +15,6 @@ const hovers = matchMedia("(hover: hover)");
 let shown = "";
 let showing = new AbortController();
 
-export const name = ({ name: model, version }) => `${model}@${version}`;
-
 /** How long a model takes, in words; empty if it took no picture yet. */
 export function duration({ p50_ms: p50, p99_ms: p99 }) {
   const [median, most] = [p50, p99].map((time) => write("milliseconds", time));
@@ -82,6 +80,19 @@ function disagreement({ request_id: id }) {
   return item;
 }
 
+/** Fetches the pictures that are still missing; those that are gone are not asked for again. */
+function showPictures() {
+  showing.abort();
+  showing = new AbortController();
+  const waiting = [...grid.children].filter((item) => !item.dataset.pictured);
+  const items = new Map(waiting.map((item) => [item.dataset.id, item]));
+  showSmall(items, showing.signal, (id, image) => {
+    const item = items.get(id);
+    item.dataset.pictured = "yes";
+    frame(item.querySelector(".thumbnail"), image);
+  });
+}
+
 function showDisagreements({ disagreements }) {
   byId("disagreements-none").hidden = disagreements.length > 0;
   const items = new Map([...grid.children].map((item) => [item.dataset.id, item]));
@@ -95,7 +106,7 @@ function showDisagreements({ disagreements }) {
     for (const [id, item] of items) {
       if (!wanted.has(id) && !item.contains(document.activeElement)) item.remove();
     }
-    showSmall(added, showing.signal, (id, image) => frame(added.get(id).querySelector(".thumbnail"), image));
+    if (fresh.length > 0) showPictures();
   }
   const said = ({ prediction, confidence }) => `${prediction} ${write("percent", confidence)}`;
   for (const { request_id: id, active, candidate } of disagreements) {
