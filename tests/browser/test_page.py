@@ -18,7 +18,7 @@ from selenium.webdriver.support.select import Select
 from browsing import (FIXTURES, KEY, PAGE, PASSWORD, PATIENCE, PICTURE, REPO, USER, Instance, Page, http,
                       percent)
 
-VIEWS = ["classify", "requests", "review", "live"]
+VIEWS = ["classify", "requests", "review", "models", "live"]
 
 
 def focused(page: Page):
@@ -34,7 +34,7 @@ def test_the_views_are_links_and_have_titles(service: Instance, page: Page):
     page.one("#picker")
     (model,) = service.json("models")["models"]
     page.wait(lambda: page.one("#model").text == f"Model {model['name']}@{model['version']} · 10 classes · 64 × 64")
-    for view in ("requests", "review", "live", "classify"):
+    for view in ("requests", "review", "models", "live", "classify"):
         page.click(f"nav a[href='#/{view}']")
         page.one(f"#{view}")
         assert page.driver.title == f"{view.capitalize()} · relance"
@@ -136,7 +136,7 @@ def test_in_portuguese(service: Instance, guarded: Instance, pagina: Page):
     assert pagina.one("#picker strong").text == "Escolha, solte ou cole imagens"
     confidence = service.predict(PICTURE)["confidence"]
     assert pagina.one(".card .share").text == percent(confidence).replace(".", ",")
-    for view, title in zip(VIEWS, ("Classificar", "Requisições", "Revisar", "Ao vivo")):
+    for view, title in zip(VIEWS, ("Classificar", "Requisições", "Revisar", "Modelos", "Ao vivo")):
         pagina.click(f"nav a[href='#/{view}']")
         pagina.wait(lambda: pagina.driver.title == f"{title} · relance")
         pagina.screenshot(f"portuguese-{view}")
@@ -182,12 +182,13 @@ def test_everything_can_be_done_by_keyboard(service: Instance, page: Page):
     page.wait(lambda: page.all(".sample"))
     page.run("document.activeElement.blur()")
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         press(page, Keys.TAB)
         reached.append(focused(page).accessible_name)
     picker = "Choose, drop or paste pictures JPEG, PNG, WebP, BMP, GIF or TIFF"
     samples = service.json("page/samples.json")
-    assert reached == ["Skip to the content", "Classify", "Requests", "Review", "Live", "Language", picker, *samples[:2]]
+    views = ["Classify", "Requests", "Review", "Models", "Live"]
+    assert reached == ["Skip to the content", *views, "Language", picker, *samples[:2]]
     page.screenshot("focus")
     press(page, Keys.ENTER)
     page.cards(1)
@@ -235,6 +236,8 @@ def fill(page: Page, view: str, tmp_path: Path) -> None:
         page.one("#review-unsure").click()
         page.wait(lambda: page.one("#figure-reviewed .value").text != "0")
         page.click("#review-help summary")
+    elif view == "models":
+        page.one("#models-list li")
     elif view == "live":
         page.wait(lambda: page.one("#live-state").get_attribute("data-kind") == "watching")
         page.one("#chart-rate canvas")

@@ -8,14 +8,17 @@ import io
 import json
 import re
 import urllib.error
+import urllib.request
+import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from browsing import FIXTURES, PICTURE, Instance, Page, percent
+from browsing import FIXTURES, PATIENCE, PICTURE, Instance, Page, http, percent
 
 PICTURES = sorted((FIXTURES / "pictures").glob("png-g*.png"))
 # Two pages and a little, the last ones cached.
@@ -253,3 +256,49 @@ def test_an_export_goes_through_all_pages_and_says_where_it_stops(service: Insta
     text, *_ = page.module("export.js", collect, "csv", "", 1)
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
     assert name.startswith("=HYPERLINK") and row["image_name"] == f"'{name}"
+
+
+def asked(page: Page) -> list[str]:
+    """The lists of requests that the page has asked for."""
+    script = "return performance.getEntriesByType('resource').map((one) => one.name)"
+    return [name for name in page.run(script) if "/requests?" in name]
+
+
+def test_the_service_filters_by_model_and_by_what_another_one_says(service: Instance, records: list[dict], page: Page):
+    # A service without these filters refuses them.
+    page.provoked = {400}
+    name = "{name}@{version}".format(**records[0]["model"])
+    page.open(service, "requests")
+    page.rows(24)
+    page.wait(lambda: len(Select(field(page, "model")).options) == 2)
+    Select(field(page, "model")).select_by_value(name)
+    page.wait(lambda: f"model={quote(name, safe='')}" in asked(page)[-1])
+    Select(field(page, "differs")).select_by_visible_text("says another class")
+    page.wait(lambda: f"differs=true&model={quote(name, safe='')}" in asked(page)[-1])
+    page.driver.refresh()
+    page.wait(lambda: asked(page) and "differs=true&model=" in asked(page)[-1])
+    assert field(page, "model").get_property("value") == name
+    assert field(page, "differs").get_property("value") == "true"
+
+
+def test_the_reviewed_pictures_of_what_is_filtered_can_be_saved(service: Instance, records: list[dict], page: Page,
+                                                                downloads: Path):
+    wanted = records[5]
+    other = next(r for r in records if r["prediction"] != wanted["prediction"])
+    for record in (wanted, other):
+        body = json.dumps({"label": record["prediction"]}).encode()
+        put = urllib.request.Request(f"{service.url}/requests/{record['request_id']}/review", body,
+                                     {"Content-Type": "application/json"}, method="PUT")
+        http.open(put, timeout=PATIENCE)
+    page.open(service, f"requests?prediction={wanted['prediction']}&source=computed")
+    page.wait(lambda: page.all(".rows li"))
+    before = set(downloads.iterdir())
+    page.click("#export-dataset")
+    assert page.one("#export-status").text == "The filters of this browser do not apply to the pictures."
+
+    def arrived() -> list[Path]:
+        return [file for file in set(downloads.iterdir()) - before if file.suffix == ".zip"]
+
+    with zipfile.ZipFile(page.wait(arrived)[0]) as archive:
+        pictures = [name for name in archive.namelist() if name.endswith(".png")]
+    assert [name.split("/")[1:] for name in pictures] == [[wanted["prediction"], f"{wanted['request_id']}.png"]]

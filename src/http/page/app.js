@@ -1,17 +1,25 @@
-/** Starts the page and moves between its views: #/classify, #/requests, #/review, #/live. */
+/** Starts the page and moves between its views: #/classify, #/requests, #/review, #/models, #/live. */
 
 import { call, getJson, session, signedIn } from "./api.js";
 import * as classify from "./classify.js";
+import * as detail from "./detail.js";
 import { byId } from "./dom.js";
 import * as i18n from "./i18n.js";
+import * as models from "./models.js";
 import * as requests from "./requests.js";
 import * as review from "./review.js";
 import * as signIn from "./sign-in.js";
 
-const NAMES = { classify: "Classify", requests: "Requests", review: "Review", live: "Live" };
+const NAMES = { classify: "Classify", requests: "Requests", review: "Review", models: "Models", live: "Live" };
 
 // The charts are fetched when they are first looked at.
-const views = { classify, requests, review, live: { open: (...route) => live("open", ...route), close: () => live("close") } };
+const views = {
+  classify,
+  requests,
+  review,
+  models,
+  live: { open: (...route) => live("open", ...route), close: () => live("close") },
+};
 const live = async (action, ...route) => (await import("./live.js"))[action](...route);
 
 /** @type {string | undefined} */
@@ -84,8 +92,10 @@ i18n.onLanguage(() => {
 });
 signIn.start();
 classify.start();
+detail.start();
 requests.start();
 review.start();
+models.start({ onActive: () => showModel().catch(() => {}) });
 offerMetrics().catch(() => {});
 byId("metrics").addEventListener("click", showMetrics);
 byId("skip").addEventListener("click", (event) => {

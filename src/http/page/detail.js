@@ -3,20 +3,27 @@
 import { call, getJson } from "./api.js";
 import { byId, element, save, say, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
-import { judgement, scores, size, source, verdict } from "./result.js";
+import { judgement, reference, scores, size, source, verdict } from "./result.js";
 
 const dialog = byId("detail");
 const picture = byId("detail-picture");
 
 let record = null;
-/** The requests of the list behind, and the address of the list. */
-let behind = { requests: [], back: "#/requests" };
+/** The requests of the list behind, the address of the list, and who is told after one was deleted. */
+let behind = { requests: [], back: "#/requests", onDeleted: () => {} };
 let loading = new AbortController();
 let url = "";
 /** The picture as it was sent. */
 let original = null;
-/** Called after one was deleted. */
-let onDeleted = () => {};
+
+/** What another model said of the picture, if one did. */
+function opinion() {
+  if (!record.opinion) return {};
+  const { model, prediction, confidence, inference_ms: time, agrees } = record.opinion;
+  const said = `${reference(model)}: ${prediction} ${write("percent", confidence)}`;
+  const judged = agrees ? t("says the same") : t("says another class");
+  return { [t("Other model")]: [said, judged, write("milliseconds", time)].join(" · ") };
+}
 
 function facts() {
   const { model } = record;
@@ -24,7 +31,8 @@ function facts() {
     [t("Request")]: record.request_id,
     [t("Time")]: `${write("moment", new Date(record.timestamp))} (${record.timestamp})`,
     [t("Duration")]: `${write("milliseconds", record.processing_time)} · ${source(record)}`,
-    [t("Model")]: `${model.name}@${model.version}`,
+    [t("Model")]: reference(model),
+    ...opinion(),
     [t("Picture")]: size(record.image_format, record.image_width, record.image_height),
     "SHA-256": record.image_sha256,
     [t("Kept as")]: record.image_ref ?? t("not kept"),
@@ -100,12 +108,15 @@ const neighbour = (by) => {
 
 function step(by) {
   const next = neighbour(by);
-  if (next) location.replace(`#/requests/${next.request_id}`);
+  if (next) location.replace(`${behind.back.split("?")[0]}/${next.request_id}`);
 }
 
-/** Opens the request with this identifier. */
+/**
+ * Opens the request with this identifier.
+ * @param {{ requests: { request_id: string }[], back: string, onDeleted: () => void }} list what is behind it
+ */
 export async function open(id, list) {
-  behind = list.requests.length > 0 || !behind.requests.length ? list : behind;
+  behind = list;
   loading.abort();
   loading = new AbortController();
   const { signal } = loading;
@@ -113,7 +124,11 @@ export async function open(id, list) {
   confirm(false);
   byId("detail-error").textContent = "";
   dialog.setAttribute("aria-busy", "true");
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open) {
+    dialog.showModal();
+    // The first button would be disabled, and lose the focus, where there is nothing newer.
+    byId("detail-close").focus();
+  }
   try {
     record = await getJson(`requests/${encodeURIComponent(id)}`, { signal });
     show();
@@ -150,7 +165,7 @@ async function remove() {
     await call(`requests/${id}`, { method: "DELETE" });
     say(t("The request was deleted."));
     location.hash = behind.back;
-    await onDeleted();
+    await behind.onDeleted();
   } catch (error) {
     confirm(false);
     byId("detail-error").textContent = error.message;
@@ -158,8 +173,7 @@ async function remove() {
   byId("detail-delete-now").disabled = false;
 }
 
-export function start(options) {
-  ({ onDeleted } = options);
+export function start() {
   dialog.addEventListener("cancel", (event) => {
     event.preventDefault();
     location.hash = behind.back;

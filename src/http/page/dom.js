@@ -5,9 +5,12 @@ export const byId = (id) => document.getElementById(id);
 /** A copy of the only element of a template. */
 export const copyOf = (template) => byId(template).content.cloneNode(true).firstElementChild;
 
-/** Sets the texts of the elements inside `parent` that the selectors find. */
+/** Sets the texts of the elements inside `parent` that the selectors find. One that stays is not read out again. */
 export function setText(parent, texts) {
-  for (const [selector, text] of Object.entries(texts)) parent.querySelector(selector).textContent = text;
+  for (const [selector, text] of Object.entries(texts)) {
+    const found = parent.querySelector(selector);
+    if (found.textContent !== text) found.textContent = text;
+  }
 }
 
 /** An element with properties, and children that are elements or texts. */

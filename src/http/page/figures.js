@@ -4,6 +4,7 @@ import { getJson } from "./api.js";
 import { drawCalibration } from "./calibration.js";
 import { byId, element, setText } from "./dom.js";
 import { onLanguage, t, write } from "./i18n.js";
+import { fillMatrix } from "./matrix.js";
 
 /** Milliseconds that further reviews are waited for, so that not each of many asks for all anew. */
 const SOON = 300;
@@ -34,26 +35,7 @@ function showTiles() {
 
 function showConfusion() {
   const { labels, counts } = summary.confusion;
-  const highest = Math.max(1, ...counts.flat());
-  const head = (text, scope) => {
-    const cell = element("th", { textContent: text });
-    cell.scope = scope;
-    return cell;
-  };
-  const corner = head(t("The model says ↓, people say →"), "col");
-  const rows = labels.map((label, i) => {
-    const cells = counts[i].map((count, j) => {
-      const cell = element("td", { textContent: write("count", count) });
-      cell.style.setProperty("--share", count / highest);
-      cell.className = i === j ? "right" : "wrong";
-      return cell;
-    });
-    return element("tr", {}, head(label, "row"), ...cells);
-  });
-  byId("confusion-head").replaceChildren(element("tr", {}, corner, ...labels.map((label) => head(label, "col"))));
-  byId("confusion-body").replaceChildren(...rows);
-  byId("confusion").hidden = labels.length === 0;
-  byId("confusion-none").hidden = labels.length > 0;
+  fillMatrix("confusion", t("The model says ↓, people say →"), labels, counts);
 }
 
 function showCalibration() {

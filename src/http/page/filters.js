@@ -114,8 +114,10 @@ function offer(name, values) {
 
 /** Offers the classes and the name of a model of the service. */
 export function offerModel(model) {
-  offer("prediction", model.classes);
-  offer("label", model.classes);
+  // Those of a file that cannot be read are not known.
+  const classes = model.classes ?? [];
+  offer("prediction", classes);
+  offer("label", classes);
   offer("model", [modelOf({ model })]);
 }
 

@@ -58,6 +58,9 @@ function use(chosen) {
 export const write = (format, value) =>
   value === undefined || value === null || Number.isNaN(value) ? "–" : formats[format].format(value);
 
+/** Joins short texts; lines break between them and not within. */
+export const unbroken = (...parts) => parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
+
 /** Starts with the language chosen before, else with the browser's. */
 export function start(select) {
   const first = preferred.toLowerCase().startsWith("pt") ? "pt" : "en";

@@ -3,7 +3,7 @@
 import { Chart, load } from "./charts.js";
 import { byId, copyOf, element, say, setText } from "./dom.js";
 import { History, read } from "./history.js";
-import { onLanguage, t, write } from "./i18n.js";
+import { onLanguage, t, unbroken, write } from "./i18n.js";
 import { quantile } from "./quantile.js";
 import { bars } from "./result.js";
 import { watch } from "./source.js";
@@ -70,9 +70,6 @@ function state(kind, text) {
   // What is shown is old.
   byId("live-body").classList.toggle("stale", kind === "error");
 }
-
-// Lines break between the parts and not within.
-const unbroken = (...parts) => parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
 
 function tile(id, value, below = "") {
   setText(byId(id), { ".value": value, ".below": below });

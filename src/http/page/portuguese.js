@@ -5,6 +5,7 @@ export const portuguese = {
   "Classify": "Classificar",
   "Requests": "Requisições",
   "Review": "Revisar",
+  "Models": "Modelos",
   "Live": "Ao vivo",
   "Language": "Idioma",
   "Skip to the content": "Ir para o conteúdo",
@@ -83,6 +84,9 @@ export const portuguese = {
   "Newer": "Mais novas",
   "Older": "Mais antigas",
   "Page {page}": "Página {page}",
+  "Reviewed pictures (ZIP)": "Imagens revisadas (ZIP)",
+  "The filters of this browser do not apply to the pictures.":
+    "Os filtros deste navegador não se aplicam às imagens.",
 
   "not reviewed": "não revisadas",
   "reviewed": "revisadas",
@@ -169,6 +173,73 @@ export const portuguese = {
   "Accuracy": "Acurácia",
   "confidence": "confiança",
   "share that is right": "parcela de acertos",
+
+  // Models
+  "All models": "Todos os modelos",
+  "To change models while the service runs, set MODELS to a folder with NAME/VERSION/model.onnx.":
+    "Para trocar de modelo com o serviço em execução, defina MODELS como uma pasta com NOME/VERSÃO/model.onnx.",
+  "active": "ativo",
+  "canary": "canário",
+  "shadow": "sombra",
+  "loaded": "carregado",
+  "available": "disponível",
+  "Input": "Entrada",
+  "Time for a picture": "Tempo por imagem",
+  "{median}, 99 % below {most}": "{median}, 99 % abaixo de {most}",
+  "{names} … ({count} in all)": "{names} … ({count} ao todo)",
+  "Copy": "Copiar",
+  "Copied: {digest}": "Copiado: {digest}",
+  "Activate…": "Ativar…",
+  "Activate": "Ativar",
+  "Have {model} answer?": "Pôr {model} para responder?",
+  "It is loaded beside {active}, must answer its sample pictures right, and then takes its place.":
+    "É carregado ao lado de {active}, precisa acertar suas imagens de exemplo e então toma o lugar dele.",
+  "No request fails or waits. If anything is wrong with it, all stays as it is.":
+    "Nenhuma requisição falha ou espera. Se algo estiver errado com ele, tudo fica como está.",
+  "{model} answers now.": "Agora {model} responde.",
+  "Try out…": "Experimentar…",
+  "Try out": "Experimentar",
+  "Try {model} out?": "Experimentar {model}?",
+  "It is loaded beside {active}, which stays the model that answers, and is compared with it.":
+    "É carregado ao lado de {active}, que continua a responder, e comparado com ele.",
+  "It takes the place of {other}, and the figures begin anew. {active} stays the model that answers.":
+    "Toma o lugar de {other}, e os números recomeçam. {active} continua a responder.",
+  "Its figures begin anew. {active} stays the model that answers.":
+    "Os números recomeçam. {active} continua a responder.",
+  "{model} is being tried out.": "{model} está em teste.",
+  "How": "Como",
+  "Shadow": "Sombra",
+  "It sees a share of the new pictures once they are answered. Nobody gets its answers.":
+    "Vê uma parcela das imagens novas depois de respondidas. Ninguém recebe suas respostas.",
+  "Canary": "Canário",
+  "It answers a share of the clients, always the same ones, and is compared on the pictures of the others.":
+    "Responde a uma parcela dos clientes, sempre os mesmos, e é comparado nas imagens dos demais.",
+  "Share in %": "Parcela em %",
+  "{model} is being tried out beside {active}": "{model} em teste ao lado de {active}",
+  "Shadow since {since}: sees {share} of the new pictures": "Sombra desde {since}: vê {share} das imagens novas",
+  "Canary since {since}: answers {share} of the clients": "Canário desde {since}: responde a {share} dos clientes",
+  "Agreement": "Concordância",
+  "{agreed} of {compared} pictures": "{agreed} de {compared} imagens",
+  "{count} left out, for want of time": "{count} deixadas de fora por falta de tempo",
+  "Median time of {model}": "Tempo mediano de {model}",
+  "99 % below {most}": "99 % abaixo de {most}",
+  "pictures: {count}": "imagens: {count}",
+  "What they say": "O que eles dizem",
+  "Answered ↓, candidate →": "Respondido ↓, candidato →",
+  "{count} with rarer classes": "{count} com classes mais raras",
+  "Nothing compared yet. Classify some pictures.": "Nada comparado ainda. Classifique algumas imagens.",
+  "Where they differ": "Onde eles discordam",
+  "All of them": "Todas elas",
+  "Nowhere yet.": "Em nenhuma ainda.",
+  "answered": "respondido",
+  "candidate": "candidato",
+  "Promote…": "Promover…",
+  "Drop…": "Encerrar…",
+  "Drop": "Encerrar",
+  "Try {model} out no more?": "Encerrar o teste de {model}?",
+  "It sees no more pictures, and the figures of this trial are gone.":
+    "Ele não vê mais imagens, e os números deste teste se perdem.",
+  "{model} is tried out no more.": "O teste de {model} foi encerrado.",
 
   // Live
   "Time shown": "Período mostrado",

@@ -3,6 +3,7 @@
 import { getJson } from "./api.js";
 import * as detail from "./detail.js";
 import { byId, copyOf, frame, save, say, setText } from "./dom.js";
+import { download } from "./download.js";
 import { collect, fileName, MOST } from "./export.js";
 import * as filters from "./filters.js";
 import { onLanguage, t, write } from "./i18n.js";
@@ -157,10 +158,21 @@ async function exportAs(format) {
   for (const button of document.querySelectorAll("[data-export]")) button.disabled = false;
 }
 
+async function exportDataset() {
+  const status = byId("export-status");
+  const wider = filters.narrowsInBrowser(query);
+  status.textContent = wider ? t("The filters of this browser do not apply to the pictures.") : "";
+  try {
+    await download(`dataset.zip?${filters.forService(query)}`, "dataset.zip");
+  } catch (error) {
+    status.textContent = error.message;
+  }
+}
+
 /** Shows the list, or one request over it. */
 export async function open({ rest, query: wanted }) {
   if (rest) {
-    detail.open(rest, { requests: page?.requests ?? [], back: address() });
+    detail.open(rest, { requests: page?.requests ?? [], back: address(), onDeleted: load });
     // What is behind stays as it is.
     if (page) return;
   } else {
@@ -192,7 +204,6 @@ export function start() {
     location.hash = address();
     if (location.hash === before) load();
   });
-  detail.start({ onDeleted: load });
   // On a phone they would fill the screen.
   byId("filters-fold").open = matchMedia("(min-width: 46rem)").matches;
   byId("refresh").addEventListener("click", reload);
@@ -203,6 +214,7 @@ export function start() {
   for (const button of document.querySelectorAll("[data-export]")) {
     button.addEventListener("click", () => exportAs(button.dataset.export));
   }
+  byId("export-dataset").addEventListener("click", exportDataset);
   onLanguage(() => {
     if (page) showPage();
   });

@@ -3,6 +3,9 @@
 import { copyOf, setText } from "./dom.js";
 import { t, write } from "./i18n.js";
 
+/** A model as the API names it where one text is wanted. */
+export const reference = ({ name, version }) => `${name}@${version}`;
+
 /** One bar for each share, the first one stressed. */
 export function bars(shares) {
   return shares.map(({ name, share, note }) => {
