@@ -58,7 +58,6 @@ macro_rules! params {
             /// Only requests of which another model says another class than was answered, or only those of which it says the same one
             differs: Option<bool>,
             /// Only answers of this model, as `name@version`
-            #[param(example = "bottle@3f1c9a7be042")]
             model: Option<String>,
             $($behind)*
         }

@@ -232,7 +232,9 @@ def test_pictures_that_they_see_differently_are_shown(fleet: Instance, page: Pag
     page.one("#disagreements a").send_keys(Keys.ENTER)
     page.one("#detail-picture img")
     assert page.one("#detail-title").text == first["active"]["prediction"]
-    assert first["request_id"] in page.one("#detail-facts").text
+    facts = page.one("#detail-facts").text
+    assert first["request_id"] in facts
+    assert "Other model" in facts and first["candidate"]["prediction"] in facts
     assert page.driver.title == "Models · relance"
     press(page, Keys.ARROW_RIGHT)
     page.wait(lambda: second["request_id"] in page.one("#detail-facts").text)

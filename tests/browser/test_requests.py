@@ -265,8 +265,6 @@ def asked(page: Page) -> list[str]:
 
 
 def test_the_service_filters_by_model_and_by_what_another_one_says(service: Instance, records: list[dict], page: Page):
-    # A service without these filters refuses them.
-    page.provoked = {400}
     name = "{name}@{version}".format(**records[0]["model"])
     page.open(service, "requests")
     page.rows(24)
