@@ -33,7 +33,7 @@ pub enum ModelRefusal {
     NoCandidate,
     /// There is one model for good.
     #[error(
-        "models cannot be changed here: MODELS is not set; it names a folder with {name}/{version}/model.onnx"
+        "models cannot be changed here: MODELS is not set; it names a folder with {{name}}/{{version}}/model.onnx"
     )]
     Fixed,
     /// The registry cannot be used.
