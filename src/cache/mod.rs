@@ -1,4 +1,5 @@
-//! Results by model and picture: in memory, and in Redis for those that instances share.
+//! Results by model and picture: in memory, and in Redis for those that instances share; there, too, who has what in
+//! hand.
 
 mod shared;
 
@@ -78,6 +79,22 @@ impl Cache {
         self.results.invalidate(key);
         if let Some(shared) = &self.shared {
             shared.forget(*key);
+        }
+    }
+
+    /// Whether `thing` is in the hand of `holder` from now on, for `time`, and in nobody else's at any instance that
+    /// shares this cache; without a shared cache it is.
+    pub async fn claim(&self, thing: &str, holder: &str, time: Duration) -> bool {
+        match &self.shared {
+            Some(shared) => shared.claim(thing, holder, time).await,
+            None => true,
+        }
+    }
+
+    /// Lets go of `thing`, if `holder` has it.
+    pub async fn release(&self, thing: &str, holder: &str) {
+        if let Some(shared) = &self.shared {
+            shared.release(thing, holder).await;
         }
     }
 

@@ -16,11 +16,15 @@ use relance::service::{Config, Fleet, Lifecycle, Models, Parts, Service, tell_dr
 use relance::settings::Settings;
 use relance::storage::{self, Shipper};
 use relance::telemetry;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::parts;
+
+/// Connections that may wait to be accepted; the system has a limit of its own. One that finds no room is tried again by
+/// its client a second later.
+const BACKLOG: u32 = 4096;
 
 /// Serves until a signal asks for the end.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
@@ -209,11 +213,20 @@ async fn serve_apart(
 
 async fn listen(host: IpAddr, port: u16) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let address = SocketAddr::new(host, port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let listener = bind(address).with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // What is left of the connections of the process before must not keep this one from its port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Returns when no more connections should be accepted.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::records::{Queue, Selection};
 
 /// How long a request is kept for the reviewer who has it; asking again begins it anew.
-const LEASE: Duration = Duration::from_secs(600);
+pub(super) const LEASE: Duration = Duration::from_secs(600);
 
 /// How long it is remembered how a request was selected, for a reviewer who takes longer than that.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
@@ -20,8 +20,7 @@ const REVIEWERS: usize = 1_000;
 /// Requests that a reviewer has put aside and does not get before all others.
 const SKIPPED: usize = 100;
 
-/// What reviewers have in hand. Of this instance alone: reviewers at others may get the same request, and then both
-/// their reviews are kept.
+/// What reviewers have in hand, as far as this instance knows.
 #[derive(Default)]
 pub(super) struct Desk {
     reviewers: Mutex<HashMap<String, Reviewer>>,

@@ -8,7 +8,7 @@ use metrics::counter;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use super::desk::{Desk, Occupied};
+use super::desk::{Desk, LEASE, Occupied};
 use super::summary::Summary;
 use super::{Refusal, Service};
 use crate::model::Model;
@@ -21,6 +21,9 @@ const SHOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// Classes that are told apart in metrics, the first ones of the model.
 const CLASSES: usize = 16;
+
+/// Requests that are looked through for one that nobody at another instance has.
+const ELSEWHERE: usize = 50;
 
 /// Label of the other classes.
 const OTHER: &str = "other";
@@ -142,6 +145,7 @@ impl Service {
         let desk = &self.reviews.desk;
         if let Some(skipped) = skip {
             desk.skip(reviewer, skipped);
+            self.cache.release(&skipped.to_string(), reviewer).await;
         } else if let Some(current) = desk.current(reviewer)
             && let Some(record) = self.hand_out_again(reviewer, current).await?
         {
@@ -183,11 +187,17 @@ impl Service {
         occupied: &Occupied,
     ) -> Result<Option<Record>, Refusal> {
         let not_now = occupied.taken.len() + occupied.skipped.len();
-        let candidates = self.storage.unreviewed(queue, not_now + 1).await?;
+        // Reviewers at other instances may have some of them in hand.
+        let more = if self.cache.asks_shared() {
+            ELSEWHERE
+        } else {
+            1
+        };
+        let candidates = self.storage.unreviewed(queue, not_now + more).await?;
         for record in candidates {
             let id = record.request_id;
             let free = !occupied.taken.contains(&id) && !occupied.skipped.contains(&id);
-            if free && self.reviews.desk.hand_out(reviewer, id, queue) {
+            if free && self.hand_out(reviewer, id, queue).await {
                 self.reviews.show(&record);
                 return Ok(Some(record));
             }
@@ -202,11 +212,21 @@ impl Service {
     ) -> Result<Option<Record>, Refusal> {
         let record = self.storage.find(request_id).await?;
         let record = record.filter(|record| record.review.is_none());
-        let free = |record: &Record| {
-            let queue = Queue::of(record);
-            queue.is_some_and(|queue| self.reviews.desk.hand_out(reviewer, request_id, queue))
+        let Some((record, queue)) = record.and_then(|record| {
+            let queue = Queue::of(&record)?;
+            Some((record, queue))
+        }) else {
+            return Ok(None);
         };
-        Ok(record.filter(free))
+        let free = self.hand_out(reviewer, request_id, queue).await;
+        Ok(free.then_some(record))
+    }
+
+    /// Gives `reviewer` a request, unless somebody else has it, at this instance or, where Redis is shared, at another.
+    async fn hand_out(&self, reviewer: &str, request_id: Uuid, queue: Queue) -> bool {
+        let thing = request_id.to_string();
+        self.cache.claim(&thing, reviewer, LEASE).await
+            && self.reviews.desk.hand_out(reviewer, request_id, queue)
     }
 
     async fn find_for_review(&self, request_id: Uuid) -> Result<Option<Record>, Refusal> {

@@ -8,6 +8,16 @@ use crate::classification::ResultKey;
 /// A key that holds nothing: whether it can be read and written shows whether Redis can be used.
 pub(super) const PROBE: &str = "relance:1:probe";
 
+/// What says who has `thing` in hand.
+pub(super) fn claim(thing: &str) -> String {
+    format!("relance:1:claim:{thing}")
+}
+
+/// A holder's name, which may be an address, as nobody can read it.
+pub(super) fn holder(name: &str) -> String {
+    BASE64.encode(blake3::hash(name.as_bytes()).as_bytes())
+}
+
 /// `relance:1:MODEL:COMPUTATION:PICTURE`, both digests whole.
 ///
 /// The number changes when a new version of the program would compute other results from the same picture.

@@ -5,6 +5,7 @@
 
 mod address;
 mod breaker;
+mod claim;
 mod keys;
 mod link;
 mod login;

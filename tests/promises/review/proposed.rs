@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::*;
 
 /// What this reviewer is given next, if anything.
-async fn next(app: &App, reviewer: &str, query: &str) -> Option<Value> {
+pub async fn next(app: &App, reviewer: &str, query: &str) -> Option<Value> {
     let request = by(reviewer, app.get(&format!("/review/next{query}")));
     let answer = request.send().await.unwrap();
     match answer.status() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::proposed::next;
 use super::*;
 use crate::support::cosmos::{self, Emulator};
 use crate::support::proxy::{Mode, Proxy};
@@ -229,4 +230,73 @@ async fn a_store_that_is_switched_on_later_gets_the_reviews() {
     let app = Setup::new().data(dir.path()).start().await;
     assert_eq!(record(&app, id(&late)).await["review"], third);
     assert_eq!(listed(&app, "reviewed=true").await, [id(&late)]);
+}
+
+#[tokio::test]
+async fn what_one_instance_has_handed_out_no_other_does() {
+    let (store, mut redis) = (
+        Store::postgres().await,
+        crate::support::redis::Redis::start(),
+    );
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut apps = Vec::new();
+    for dir in &dirs {
+        let setup = with_reviewers(&["ana", "rui"])
+            .data(dir.path())
+            .set("REDIS_URL", &redis.url())
+            .set(store.settings[0].0, &store.settings[0].1);
+        let app = setup.start().await;
+        eventually("Redis is there", async || {
+            let (_, ready) = support::json(app.get("/health/ready")).await;
+            ready["dependencies"]["redis"] == "ok"
+        })
+        .await;
+        apps.push(app);
+    }
+    let (a, b) = (&apps[0], &apps[1]);
+    let post = |bytes| by("ana", a.post_picture(bytes, "a.jpg"));
+    let answers = post_varied(post, 12).await;
+    all_shipped_by(a, "ana").await;
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..answers.len() / 2 {
+        let (ana, rui) = tokio::join!(next(a, "ana", ""), next(b, "rui", ""));
+        for (app, reviewer, given) in [(a, "ana", ana.unwrap()), (b, "rui", rui.unwrap())] {
+            assert!(seen.insert(id(&given).to_owned()), "given to both: {given}");
+            let again = next(app, reviewer, "").await.unwrap();
+            assert_eq!(id(&again), id(&given), "asking again gives the same one");
+        }
+        for (app, reviewer) in [(a, "ana"), (b, "rui")] {
+            let given = next(app, reviewer, "").await.unwrap();
+            let body = json!({"label": given["prediction"]});
+            let (status, said) = support::json(by(reviewer, put(app, id(&given), &body))).await;
+            assert_eq!(status, StatusCode::OK, "{said}");
+        }
+        all_shipped_by(a, "ana").await;
+        all_shipped_by(b, "rui").await;
+    }
+    assert_eq!(next(a, "ana", "").await, None);
+    // What was put aside, others may have.
+    let (_, answer) = support::json(post(unique(&picture("jpeg-7x5.jpg"), 77))).await;
+    all_shipped_by(a, "ana").await;
+    assert_eq!(id(&next(a, "ana", "").await.unwrap()), id(&answer));
+    assert_eq!(next(b, "rui", "").await, None, "ana has it in hand");
+    assert_eq!(
+        next(a, "ana", &format!("?skip={}", id(&answer))).await,
+        None
+    );
+    assert_eq!(id(&next(b, "rui", "").await.unwrap()), id(&answer));
+    // Redis is not needed to review.
+    redis.kill();
+    assert_eq!(id(&next(b, "rui", "").await.unwrap()), id(&answer));
+}
+
+async fn all_shipped_by(app: &App, name: &str) {
+    eventually("all has been shipped", async || {
+        let metrics = by(name, app.get("/metrics")).send().await.unwrap();
+        let text = metrics.text().await.unwrap();
+        ["records", "reviews"]
+            .iter()
+            .all(|what| text.contains(&format!("\nrelance_backlog_{what} 0\n")))
+    })
+    .await;
 }
