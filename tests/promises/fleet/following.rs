@@ -88,7 +88,10 @@ async fn what_cannot_be_followed_is_told_and_changes_nothing() {
         active(&app).await == "toy@2"
     })
     .await;
-    assert_eq!(fault(&app).await, Value::Null);
+    eventually("the fault is over", async || {
+        fault(&app).await == Value::Null
+    })
+    .await;
     assert_eq!(app.metric("relance_models_followed").await, 1);
     let gauge = r#"relance_model_info{model="toy@2""#;
     let metrics = app
