@@ -199,6 +199,8 @@ def test_the_service_may_do_what_it_needs_and_no_more():
     )
     assert given == sorted([
         ("Microsoft.ContainerRegistry/registries", ROLES["AcrPull"]),
+        # Pictures, and models.
+        ("Microsoft.Storage/storageAccounts/blobServices/containers", ROLES["Storage Blob Data Contributor"]),
         ("Microsoft.Storage/storageAccounts/blobServices/containers", ROLES["Storage Blob Data Contributor"]),
         ("Microsoft.KeyVault/vaults", ROLES["Key Vault Secrets User"]),
     ])

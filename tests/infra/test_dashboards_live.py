@@ -79,9 +79,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     try:
         redis, azurite = Redis(folder), Azurite(folder)
         running += [redis, azurite]
-        relance = Relance(folder, REDIS_URL=f"redis://127.0.0.1:{redis.port}", AZURE_STORAGE_KEY=KEY,
-                          AZURE_STORAGE_BLOB_ENDPOINT=azurite.endpoint, TRACE_SAMPLE_RATIO="1",
-                          OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}", OTEL_BSP_SCHEDULE_DELAY="500", HEAD_TIMEOUT_MS="500")
+        (folder / "registry").mkdir()
+        relance = Relance(folder, MODELS=str(folder / "registry"), REDIS_URL=f"redis://127.0.0.1:{redis.port}",
+                          AZURE_STORAGE_KEY=KEY, AZURE_STORAGE_BLOB_ENDPOINT=azurite.endpoint, TRACE_SAMPLE_RATIO="1",
+                          OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+                          OTEL_BSP_SCHEDULE_DELAY="500", HEAD_TIMEOUT_MS="500")
         running.append(relance)
         silent = socket.create_connection(urllib.parse.urlsplit(relance.url).netloc.split(":"))
         target = relance.metrics_url.removeprefix("http://")
