@@ -1,6 +1,7 @@
 //! Accepts connections, bounds their number and their time, and ends them in order.
 
 mod activity;
+mod front;
 mod refusal;
 mod stream;
 
@@ -19,21 +20,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use metrics::{counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::settings::Settings;
-use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_EXPIRED, CONNECTIONS_REFUSED};
+use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_EXPIRED};
 
 use activity::{Activity, Late};
-use refusal::Refusals;
+use front::Front;
 use stream::{Tracked, Watched};
-
-/// Pause after a failed accept (no file descriptors left, usually), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a connection that is told to end may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -111,40 +110,31 @@ pub async fn serve(
     stop: CancellationToken,
     grace: Duration,
 ) -> bool {
-    let free = Arc::new(Semaphore::new(limits.connections));
-    let refusals = Refusals::new();
     let tasks = TaskTracker::new();
-    let server = Arc::new(Server {
-        router,
-        builder: builder(),
-        limits,
-        stop: stop.clone(),
-    });
-    loop {
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!("a connection could not be accepted: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        match Arc::clone(&free).try_acquire_owned() {
-            Ok(permit) => {
-                tasks.spawn(Arc::clone(&server).attend(stream, permit));
-            }
-            Err(_) => {
-                counter!(CONNECTIONS_REFUSED).increment(1);
-                refusals.send(stream);
-            }
+    let ended = CancellationToken::new();
+    let front = Front {
+        server: Arc::new(Server {
+            router,
+            builder: builder(),
+            limits,
+            stop: stop.clone(),
+        }),
+        tasks: tasks.clone(),
+        inside: Handle::current(),
+    };
+    let closing = match front.open(listener, ended.clone()) {
+        Ok(closing) => closing,
+        Err(error) => {
+            tracing::error!("connections cannot be accepted: {error}");
+            return false;
         }
-    }
-    drop(listener);
+    };
+    // It is dropped if the thread dies, which nothing in it should make it do.
+    let _ = closing.await;
     tasks.close();
-    timeout(grace, tasks.wait()).await.is_ok()
+    let finished = timeout(grace, tasks.wait()).await.is_ok();
+    ended.cancel();
+    finished
 }
 
 fn builder() -> Builder<TokioExecutor> {
