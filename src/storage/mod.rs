@@ -171,15 +171,21 @@ impl Storage {
     pub async fn find(&self, request_id: Uuid) -> Result<Option<Record>, StorageError> {
         let local = Arc::clone(&self.local);
         let found = blocking(move || local.get(request_id)).await?;
-        let mut found = match (&self.shared.records, found) {
+        // What waits is read before the store is: what has been shipped by then, the store tells.
+        let mut waiting = self.waiting_remarks_of(vec![request_id]).await?;
+        let found = match (&self.shared.records, found) {
             (Some(shared), None) => {
                 let presence = shared.presence();
                 within(READ_TIMEOUT, presence, shared.get(request_id)).await?
             }
             (_, found) => found,
         };
-        self.add_waiting_remarks(found.as_mut_slice()).await?;
-        Ok(found)
+        Ok(found.map(|mut record| {
+            if let Some(remarks) = waiting.remove(&request_id) {
+                record.add(remarks);
+            }
+            record
+        }))
     }
 
     /// Records that pass a filter, newest first: those that still wait here, and those in the shared store.

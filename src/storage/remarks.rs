@@ -1,6 +1,6 @@
 //! What is said of answers: kept on this disk first, as records are, and then taken to where the record is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,19 +62,27 @@ impl Storage {
 
     /// Gives records the remarks that wait here.
     pub(super) async fn add_waiting_remarks(&self, records: &mut [Record]) -> io::Result<()> {
-        if self.waiting_remarks() == Waiting::default() || records.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<Uuid> = records.iter().map(|record| record.request_id).collect();
-        let local = Arc::clone(&self.local);
-        let waiting = blocking(move || local.waiting_remarks_of(&ids)).await?;
-        let mut waiting = Remarks::gather(waiting);
+        let ids = records.iter().map(|record| record.request_id).collect();
+        let mut waiting = self.waiting_remarks_of(ids).await?;
         for record in records {
             if let Some(remarks) = waiting.remove(&record.request_id) {
                 record.add(remarks);
             }
         }
         Ok(())
+    }
+
+    /// The remarks that wait here, by request.
+    pub(super) async fn waiting_remarks_of(
+        &self,
+        ids: Vec<Uuid>,
+    ) -> io::Result<BTreeMap<Uuid, Remarks>> {
+        if self.waiting_remarks() == Waiting::default() || ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let local = Arc::clone(&self.local);
+        let waiting = blocking(move || local.waiting_remarks_of(&ids)).await?;
+        Ok(Remarks::gather(waiting))
     }
 
     /// Ships one remark at once if that is quick. If not, or if its record is still on its way, it waits its turn.

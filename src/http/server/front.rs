@@ -8,13 +8,13 @@ use std::time::Duration;
 use metrics::counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Server;
 use super::refusal::Refusals;
+use super::{Open, Server};
 use crate::telemetry::metrics::CONNECTIONS_REFUSED;
 
 /// Pause after a failed accept (no file descriptors left, usually), so that the loop does not spin.
@@ -79,7 +79,8 @@ impl Front {
             };
             match Arc::clone(&free).try_acquire_owned() {
                 Ok(permit) => {
-                    self.tasks.spawn(self.clone().receive(stream, permit));
+                    let open = Open::new(permit);
+                    self.tasks.spawn(self.clone().receive(stream, open));
                 }
                 Err(_) => {
                     counter!(CONNECTIONS_REFUSED).increment(1);
@@ -90,11 +91,11 @@ impl Front {
     }
 
     /// Serves a probe, and hands on what is none.
-    async fn receive(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    async fn receive(self, stream: TcpStream, open: Open) {
         let mut first = [0; PROBE.len()];
         let seen = timeout(FIRST_BYTES, stream.peek(&mut first)).await;
         if matches!(seen, Ok(Ok(length)) if first[..length] == *PROBE) {
-            return self.server.attend(stream, permit).await;
+            return self.server.attend(stream, open).await;
         }
         // A stream belongs to the runtime that it was made in.
         let Ok(stream) = stream.into_std() else {
@@ -103,7 +104,7 @@ impl Front {
         let server = self.server;
         let inside = async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                server.attend(stream, permit).await;
+                server.attend(stream, open).await;
             }
         };
         self.tasks.spawn_on(inside, &self.inside);

@@ -153,6 +153,13 @@ struct Open {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Open {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        gauge!(CONNECTIONS).increment(1.0);
+        Self { _permit: permit }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         gauge!(CONNECTIONS).decrement(1.0);
@@ -161,9 +168,7 @@ impl Drop for Open {
 
 impl Server {
     /// Serves one connection to its end.
-    async fn attend(self: Arc<Self>, stream: TcpStream, permit: OwnedSemaphorePermit) {
-        gauge!(CONNECTIONS).increment(1.0);
-        let _open = Open { _permit: permit };
+    async fn attend(self: Arc<Self>, stream: TcpStream, _open: Open) {
         let Ok(peer) = stream.peer_addr() else {
             return;
         };

@@ -218,5 +218,8 @@ async fn what_is_no_request_is_told_so() {
         404,
     )
     .await;
-    assert!(error.contains("has no version"), "{error}");
+    assert!(
+        error.contains("there is no model") && error.contains("@1"),
+        "{error}"
+    );
 }
