@@ -167,7 +167,7 @@ async fn through_all_weather(victim: Victim, name: &str, faults: &[(&str, Mode)]
     let dir = tempfile::tempdir().unwrap();
     let (counter, mut log) = (Counter::default(), Log::default());
 
-    let app = stores.instance(dir.path()).await;
+    let mut app = stores.instance(dir.path()).await;
     log.phase(&app, "not there at start", &counter, None).await;
     stores.proxy.set(Mode::Pass);
     eventually("the store is there", async || is_up(&app, name).await).await;
@@ -200,6 +200,8 @@ async fn through_all_weather(victim: Victim, name: &str, faults: &[(&str, Mode)]
     tokio::time::sleep(PHASE / 3).await;
     app.signal("KILL");
     log.answered.extend(load.finish().await.answered);
+    // Its folder is free once it is gone.
+    app.wait();
     let app = stores.instance(dir.path()).await;
     log.phase(&app, "killed and started", &counter, None).await;
     stores.proxy.set(Mode::Pass);
