@@ -175,7 +175,7 @@ def test_wrong_requests_are_told_what_is_accepted(client: Client) -> None:
     invalid, unknown, too_large = ("400", "404", "413") if client.is_http else ("INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED")
     not_found = {
         "there is no model": lambda: call.infer("nope", [client.input(one)]),
-        "has no version": lambda: call.infer(MODEL, [client.input(one)], model_version="1"),
+        "there is no model": lambda: call.infer(MODEL, [client.input(one)], model_version="1"),
     }
     for words, wrong in not_found.items():
         status, text = refusal(wrong)
