@@ -24,13 +24,13 @@ use crate::service::TrialReport;
 #[serde(deny_unknown_fields)]
 pub(super) struct CandidateForm {
     /// The model, as `name@version`.
-    #[schema(value_type = String, example = "bottle@3")]
+    #[schema(value_type = String, pattern = "^.+@.+$", example = "bottle@3")]
     model: Reference,
     /// `shadow`: classifies a share of the new pictures again, after they were answered and when nothing else waits.
     /// `canary`: answers a share of the clients, always the same ones, and is compared as a shadow is on the others'.
     role: Role,
     /// Share of the traffic, above 0 and up to 1.
-    #[schema(example = 0.1)]
+    #[schema(exclusive_minimum = 0, maximum = 1, example = 0.1)]
     share: f64,
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Speed([AtomicU64; BINS]);
 
 /// Time to decode and preprocess a picture and to run a model on it, since the model was loaded.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = ModelLatency)]
 pub struct Latency {
     /// Pictures.
     pub count: u64,
