@@ -72,7 +72,10 @@ pub(super) struct BatchForm {
         (status = 200, description = "What became of each picture", body = Vec<BatchItem>),
         (status = 400, description = "Malformed body, no picture, too many pictures, bad parameter", body = Problem,
             content_type = "application/problem+json"),
+        (status = 404, description = "No such model", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a form", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A model that cannot be served", body = Problem,
+            content_type = "application/problem+json"),
         Refusals,
     ),
 )]
