@@ -10,19 +10,18 @@ use azure_storage_blob::models::BlockBlobClientUploadOptions;
 use bytes::Bytes;
 
 use super::{
-    BESIDE, MAX_SAMPLE_BYTES, MAX_SAMPLES, MODEL, PLAN, Plan, RegistryError, SAMPLES, Sample, Tag,
-    is_name,
+    BESIDE, MAX_PLAN_BYTES, MAX_SAMPLE_BYTES, MAX_SAMPLES, MODEL, PLAN, Plan, RegistryError,
+    SAMPLES, Sample, Tag, is_name,
 };
-use crate::azure::container::{Condition, Container, Download, Listed};
+use crate::azure::container::{Condition, Container, Download, Listed, blocking};
 use crate::model::Reference;
 use crate::remote::{Failure, FailureKind};
 
 /// Blobs that are looked at.
 const MAX_BLOBS: usize = 20_000;
 
-/// The largest model, and the largest plan, in bytes.
+/// The largest model, in bytes.
 const MAX_MODEL_BYTES: u64 = 1 << 30;
-const MAX_PLAN_BYTES: u64 = 64 * 1024;
 
 /// File that tells the state of the blob that a copy was made of, beside the copy.
 const ETAG: &str = "etag";
@@ -86,12 +85,25 @@ impl Models {
             return Ok((None, Tag::default()));
         };
         let plan = self.parse(&bytes)?;
-        if fs::read(self.copies.join(PLAN)).ok().as_deref() != Some(&bytes)
-            && let Err(error) = write(&self.copies, PLAN, &bytes)
+        self.remember(bytes).await;
+        Ok((Some(plan), tag(etag)))
+    }
+
+    async fn remember(&self, plan: Bytes) {
+        let copies = self.copies.clone();
+        let kept = blocking(move || {
+            let kept = fs::read(copies.join(PLAN));
+            match kept.is_ok_and(|kept| kept == plan) {
+                true => Ok(()),
+                false => write(&copies, PLAN, &plan),
+            }
+        });
+        if let Err(failure) = kept
+            .await
+            .and_then(|kept| kept.map_err(|error| disk(&error)))
         {
-            tracing::warn!("no copy of what is to serve can be kept: {error}");
+            tracing::warn!("what is to serve is not kept on this disk: {failure}");
         }
-        Ok((Some(plan), Tag(etag.map(|etag| etag.to_string()))))
     }
 
     /// What was to serve when that was last read.
@@ -110,11 +122,13 @@ impl Models {
             ..Default::default()
         };
         let bytes = Bytes::from(plan.bytes());
-        let written = self.container.upload(PLAN, bytes, condition, options).await;
-        match written.map_err(|failure| self.unavailable(&failure))? {
-            true => Ok(self.plan().await?.1),
-            false => Err(RegistryError::Changed),
-        }
+        let upload = self
+            .container
+            .upload(PLAN, bytes.clone(), condition, options);
+        let written = upload.await.map_err(|failure| self.unavailable(&failure))?;
+        let written = written.ok_or(RegistryError::Changed)?;
+        self.remember(bytes).await;
+        Ok(tag(written.etag))
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Plan, RegistryError> {
@@ -186,6 +200,10 @@ impl Models {
     }
 }
 
+fn tag(etag: Option<Etag>) -> Tag {
+    Tag(etag.map(|etag| etag.to_string()))
+}
+
 /// The model that a blob is, if it is one.
 fn model(blob: &str) -> Option<Reference> {
     let parts: Vec<&str> = blob.split('/').collect();
@@ -223,7 +241,7 @@ fn remove(path: &Path) -> io::Result<()> {
 fn disk(error: &io::Error) -> Failure {
     Failure::new(
         FailureKind::Unavailable,
-        format!("a copy of the model cannot be kept: {error}"),
+        format!("a copy cannot be kept: {error}"),
     )
 }
 

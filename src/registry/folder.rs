@@ -5,12 +5,10 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::{
-    MAX_SAMPLE_BYTES, MAX_SAMPLES, MODEL, PLAN, Plan, RegistryError, SAMPLES, Sample, Tag, is_name,
+    MAX_PLAN_BYTES, MAX_SAMPLE_BYTES, MAX_SAMPLES, MODEL, PLAN, Plan, RegistryError, SAMPLES,
+    Sample, Tag, is_name,
 };
 use crate::model::Reference;
-
-/// Larger ones are no plan.
-const MAX_PLAN_BYTES: u64 = 64 * 1024;
 
 /// A folder with models.
 pub struct Folder(PathBuf);

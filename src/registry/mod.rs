@@ -16,7 +16,7 @@ use crate::azure::container::{Container, ContainerError};
 use crate::model::Reference;
 use crate::settings::Shared;
 
-pub use plan::{Plan, Role, Tag, Trial};
+pub use plan::{Plan, Role, Tag, Trial, is_share};
 
 use container::Models;
 use folder::Folder;
@@ -27,8 +27,14 @@ const PLAN: &str = "serving.json";
 /// File with the model, in the folder of its version.
 const MODEL: &str = "model.onnx";
 
+/// Class names, beside a model whose metadata has none.
+pub const LABELS: &str = "labels.txt";
+
 /// The model and what may lie beside it.
-const BESIDE: [&str; 3] = [MODEL, "labels.txt", "model.baseline.json"];
+const BESIDE: [&str; 3] = [MODEL, LABELS, "model.baseline.json"];
+
+/// Larger ones are no plan.
+const MAX_PLAN_BYTES: u64 = 64 * 1024;
 
 /// Folder with sample pictures, beside the versions.
 const SAMPLES: &str = "samples";

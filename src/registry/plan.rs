@@ -79,8 +79,8 @@ impl Plan {
     }
 }
 
-/// Whether it is above 0 and up to 1.
-pub(super) fn is_share(share: f64) -> bool {
+/// Whether it can be a share of the traffic: above 0 and up to 1.
+pub fn is_share(share: f64) -> bool {
     share > 0.0 && share <= 1.0
 }
 

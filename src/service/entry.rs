@@ -99,6 +99,12 @@ impl About {
     }
 }
 
+/// The time in whole milliseconds, which is what stores keep.
+pub(in crate::service) fn now() -> Timestamp {
+    let millis = Timestamp::now().as_millisecond();
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 // The identifier carries the time; the record must not contradict it.
 fn timestamp(request_id: Uuid) -> Timestamp {
     let (seconds, nanos) = request_id.get_timestamp().map_or((0, 0), |t| t.to_unix());

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use metrics::counter;
 use moka::sync::Cache;
 use uuid::Uuid;
 
 use super::desk::{Desk, LEASE, Occupied};
+use super::entry::now;
 use super::summary::Summary;
 use super::{Refusal, Service};
 use crate::model::Model;
@@ -268,12 +268,6 @@ fn refusal(model: &Model, record: &Record, label: &str) -> Option<Vec<String>> {
 /// About as often as requests are in the random queue, so that both end together.
 fn by_chance() -> bool {
     getrandom::u32().is_ok_and(|bits| bits % 16 < 3)
-}
-
-// Stores keep milliseconds.
-fn now() -> Timestamp {
-    let millis = Timestamp::now().as_millisecond();
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 fn count(model: &Model, predicted: &str, review: &Review) {

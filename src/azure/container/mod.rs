@@ -83,6 +83,12 @@ pub struct Listed {
     pub etag: Option<String>,
 }
 
+/// A blob that was written.
+pub struct Written {
+    /// Its state now.
+    pub etag: Option<Etag>,
+}
+
 /// What must hold for a blob to be written.
 pub enum Condition {
     /// There is none by that name.
@@ -149,7 +155,7 @@ impl Container {
         &self.endpoint
     }
 
-    /// Writes a blob if the condition holds; whether it did. `options` say what is kept with it.
+    /// Writes a blob if the condition holds; `None` if it does not. `options` say what is kept with it.
     ///
     /// # Errors
     /// What the store says.
@@ -159,7 +165,7 @@ impl Container {
         bytes: Bytes,
         condition: Condition,
         options: BlockBlobClientUploadOptions<'static>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Written>, Failure> {
         let limit = limit(bytes.len() as u64);
         let content = bytes.clone();
         let digest = blocking(move || Md5::digest(&content)).await?;
@@ -181,9 +187,9 @@ impl Container {
         };
         let blob = self.client.blob_client(name);
         match within(limit, blob.upload(bytes.into(), Some(options))).await? {
-            Err(error) if is_otherwise(&error) => Ok(false),
+            Err(error) if is_otherwise(&error) => Ok(None),
             stored => stored
-                .map(|_| true)
+                .map(|stored| Some(Written { etag: stored.etag }))
                 .map_err(|error| failure::failure(&error)),
         }
     }

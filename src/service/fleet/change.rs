@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::deployment::Deployment;
 use super::loader::Test;
 use super::trial::Candidate;
 use super::{Crew, Fleet, ModelRefusal};
 use crate::model::Reference;
-use crate::registry::{Plan, Role, Trial};
+use crate::registry::{Plan, Role, Trial, is_share};
+use crate::service::entry::now;
 
 impl Fleet {
     /// Has a model answer from now on: here once this returns, on other instances once they have looked. If it is the
@@ -41,7 +40,7 @@ impl Fleet {
         share: f64,
         by: &str,
     ) -> Result<(), ModelRefusal> {
-        if !(share > 0.0 && share <= 1.0) {
+        if !is_share(share) {
             return Err(ModelRefusal::BadShare(share));
         }
         self.change(by, |plan| {
@@ -146,10 +145,4 @@ impl Fleet {
             changed_at: now(),
         }
     }
-}
-
-// Files keep milliseconds.
-fn now() -> Timestamp {
-    let millis = Timestamp::now().as_millisecond();
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -11,12 +11,9 @@ use tokio::sync::oneshot;
 use super::deployment::Deployment;
 use super::error::ModelRefusal;
 use crate::model::{self, Loaded, Model, ModelError, Peek, Reference};
-use crate::registry::{Registry, RegistryError, Sample};
+use crate::registry::{LABELS, Registry, RegistryError, Sample};
 use crate::service::classifier::Classifier;
 use crate::settings::{ModelSettings, PictureSettings, Provider};
-
-/// Class names, beside a model whose metadata has none.
-const LABELS: &str = "labels.txt";
 
 /// How nice the thread is that loads a model beside those that answer: it gets about a tenth of a busy processor.
 const NICE: i32 = 10;
@@ -142,14 +139,16 @@ impl Loader {
             Some(registry) => registry.here(model)?,
             None => self.models.settings.model.clone(),
         };
-        let changed = std::fs::metadata(&path).ok()?.modified().ok()?;
         let known = self.peeked().get(&path).cloned();
-        if let Some((_, peek)) = known.filter(|(then, _)| *then == changed) {
-            return Some(peek);
-        }
         let read = path.clone();
-        let peek = tokio::task::spawn_blocking(move || model::peek(&read)).await;
-        let peek = peek.ok()?.ok()?;
+        let peeked = tokio::task::spawn_blocking(move || {
+            let changed = std::fs::metadata(&read).ok()?.modified().ok()?;
+            match known.filter(|(then, _)| *then == changed) {
+                Some(known) => Some(known),
+                None => Some((changed, model::peek(&read).ok()?)),
+            }
+        });
+        let (changed, peek) = peeked.await.ok()??;
         self.peeked().insert(path, (changed, peek.clone()));
         Some(peek)
     }
