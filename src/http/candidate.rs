@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::auth::Caller;
+use super::docs::{ChangeRefusals, ChoiceRefusals};
 use super::json::Form;
 use super::models::admin;
 use super::problem::{Kind, Problem};
@@ -73,23 +74,8 @@ pub(super) async fn get(State(app): State<Arc<App>>) -> Result<Json<TrialReport>
     request_body = CandidateForm,
     responses(
         (status = 200, description = "It is tried out now", body = TrialReport),
-        (status = 400, description = "A body that names no model, role and share", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong credentials", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = "`MODEL_ADMINS` leaves this client out", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "No such model", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "There is no registry, somebody else made a change at the same time, or the model \
-            is the one that answers", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too many bytes", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A model that cannot be served, or answers samples wrong", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "The registry cannot be read or changed", body = Problem,
-            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds to wait"))),
+        ChangeRefusals,
+        ChoiceRefusals,
     ),
 )]
 pub(super) async fn put(
@@ -113,15 +99,7 @@ pub(super) async fn put(
     tag = "models",
     responses(
         (status = 204, description = "No model is tried out now"),
-        (status = 401, description = "No or wrong credentials", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = "`MODEL_ADMINS` leaves this client out", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "None was", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is no registry, or somebody else made a change at the same time",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The registry cannot be read or changed", body = Problem,
-            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds to wait"))),
+        ChangeRefusals,
     ),
 )]
 pub(super) async fn delete(

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::problem::{Kind, Problem};
 use super::query::Accepts;
+use crate::model::Reference;
 use crate::records::{Filter, ModelName};
 use crate::service::Wanted;
 
@@ -58,7 +59,7 @@ macro_rules! params {
             /// Only requests of which another model says another class than was answered, or only those of which it says the same one
             differs: Option<bool>,
             /// Only answers of this model, as `name@version`
-            #[param(pattern = "@")]
+            #[param(pattern = "^.+@.+$")]
             model: Option<String>,
             $($behind)*
         }
@@ -142,15 +143,12 @@ impl DatasetParams {
 
 /// The model that `text` names.
 pub(super) fn model(text: String) -> Result<ModelName, Problem> {
-    let (name, version) = text.rsplit_once('@').ok_or_else(|| {
+    let model: Reference = text.parse().map_err(|_| {
         bad(format!(
             "model is {text:?}; accepted is name@version, as GET /models tells them"
         ))
     })?;
-    Ok(ModelName {
-        name: name.to_owned(),
-        version: version.to_owned(),
-    })
+    Ok(model.into())
 }
 
 fn bad(detail: String) -> Problem {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
+use super::docs::{ChangeRefusals, ChoiceRefusals};
 use super::json::Form;
 use super::problem::{Kind, Problem};
 use super::{App, client};
@@ -131,23 +132,8 @@ const ACTIVATION: Form = Form {
     request_body = Activation,
     responses(
         (status = 200, description = "It answers now", body = ModelList),
-        (status = 400, description = "A body that names no version", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong credentials", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = "`MODEL_ADMINS` leaves this client out", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "No such model", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "There is no registry, or somebody else made a change at the same time",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too many bytes", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A model that cannot be served, or answers samples wrong", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "The registry cannot be read or changed", body = Problem,
-            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds to wait"))),
+        ChangeRefusals,
+        ChoiceRefusals,
     ),
 )]
 pub(super) async fn activate(

@@ -17,7 +17,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 pub(super) use order::FormsFirst;
-pub(super) use refusals::{InferenceRefusals, Refusals};
+pub(super) use refusals::{ChangeRefusals, ChoiceRefusals, InferenceRefusals, Refusals};
 
 #[derive(OpenApi)]
 #[openapi(

@@ -92,3 +92,77 @@ pub(in crate::http) enum InferenceRefusals {
     #[response(status = 507, description = "Storage full")]
     Full(ErrorAnswer),
 }
+
+/// Of changes of what is served.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(in crate::http) enum ChangeRefusals {
+    #[response(
+        status = 401,
+        description = "No or wrong credentials",
+        content_type = "application/problem+json"
+    )]
+    Credentials(Problem),
+    #[response(
+        status = 403,
+        description = "`MODEL_ADMINS` leaves this client out",
+        content_type = "application/problem+json"
+    )]
+    Forbidden(Problem),
+    #[response(
+        status = 404,
+        description = "No such model, or none is tried out",
+        content_type = "application/problem+json"
+    )]
+    Unknown(Problem),
+    #[response(
+        status = 409,
+        description = "There is no registry, somebody else made a change at the same time, or the model to try out is \
+            the one that answers",
+        content_type = "application/problem+json"
+    )]
+    Conflict(Problem),
+    #[response(
+        status = 503,
+        description = "The registry cannot be read or changed",
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u64, description = "Seconds to wait"))
+    )]
+    Away(Problem),
+}
+
+/// Of bodies that say what to serve.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(in crate::http) enum ChoiceRefusals {
+    #[response(
+        status = 400,
+        description = "A body that says something else",
+        content_type = "application/problem+json"
+    )]
+    Unclear(Problem),
+    #[response(
+        status = 408,
+        description = "The body came too slowly",
+        content_type = "application/problem+json"
+    )]
+    Slow(Problem),
+    #[response(
+        status = 413,
+        description = "Too many bytes",
+        content_type = "application/problem+json"
+    )]
+    Large(Problem),
+    #[response(
+        status = 415,
+        description = "Not JSON",
+        content_type = "application/problem+json"
+    )]
+    Format(Problem),
+    #[response(
+        status = 422,
+        description = "A model that cannot be served, or answers samples wrong",
+        content_type = "application/problem+json"
+    )]
+    Unusable(Problem),
+}
