@@ -194,8 +194,7 @@ impl Server<'_> {
 
     /// The versions of a model that are loaded.
     fn versions(&self, name: &str) -> Vec<String> {
-        let models = self.service.ready_models().into_iter();
-        let named = models.filter(|model| model.reference.name == name);
+        let named = self.named(name).into_iter();
         named.map(|model| model.reference.version.clone()).collect()
     }
 }

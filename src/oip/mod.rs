@@ -88,14 +88,9 @@ impl<'a> Server<'a> {
 
     /// A model that can answer, by its name and version; without a version the one that answers.
     fn model(&self, name: &str, version: &str) -> Result<Arc<Model>, Error> {
-        let ready = self.service.ready_models();
-        let active = ready.first().map(|model| model.reference.clone());
-        let named: Vec<_> = ready
-            .into_iter()
-            .filter(|model| model.reference.name == name)
-            .collect();
+        let named = self.named(name);
         if named.is_empty() {
-            let served = active.map(|active| active.name).unwrap_or_default();
+            let served = &self.service.model().reference.name;
             return Err(Error::UnknownModel(format!(
                 "there is no model {name:?}; the one served is {served:?}"
             )));
@@ -110,6 +105,13 @@ impl<'a> Server<'a> {
                 "the model {name:?} has no version {version:?} that is loaded; there is {known:?}"
             ))
         })
+    }
+
+    /// The versions of a model that can answer.
+    fn named(&self, name: &str) -> Vec<Arc<Model>> {
+        let mut ready = self.service.ready_models();
+        ready.retain(|model| model.reference.name == name);
+        ready
     }
 
     /// The model that is to answer a request: by name and version, which is loaded if need be; without a version, the

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::model::Reference;
+
 pub use cosmos::Cosmos;
 pub use opinion::Opinion;
 pub use postgres::{Postgres, PostgresError};
@@ -109,6 +111,12 @@ pub struct ModelName {
     /// First digits of the file's SHA-256.
     #[schema(example = "3f1c9a7be042")]
     pub version: String,
+}
+
+impl From<Reference> for ModelName {
+    fn from(Reference { name, version }: Reference) -> Self {
+        Self { name, version }
+    }
 }
 
 /// Which records to list.

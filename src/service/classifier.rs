@@ -35,6 +35,11 @@ impl Timings {
             ("inference", self.inference),
         ]
     }
+
+    /// What a worker spent on it.
+    pub fn work(&self) -> Duration {
+        self.decode + self.preprocess + self.inference
+    }
 }
 
 /// Decodes, prepares and infers; one a thread.

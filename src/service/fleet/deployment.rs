@@ -45,11 +45,7 @@ impl Deployment {
 
     /// What records call it.
     pub(in crate::service) fn name(&self) -> ModelName {
-        let reference = &self.model.reference;
-        ModelName {
-            name: reference.name.clone(),
-            version: reference.version.clone(),
-        }
+        self.model.reference.clone().into()
     }
 
     /// How many threads it serves at once.
@@ -98,7 +94,6 @@ impl Deployment {
     /// Takes note of an inference.
     pub(in crate::service) fn count(&self, timings: &Timings) {
         self.inferences.increment(1);
-        self.speed
-            .record(timings.decode + timings.preprocess + timings.inference);
+        self.speed.record(timings.work());
     }
 }

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::model::{Model, ModelError, Reference};
 use crate::records::{Opinion, Record};
-use crate::registry::{Role, Tag, Trial};
+use crate::registry::{Tag, Trial};
 use crate::settings::PictureSettings;
 use crate::telemetry::metrics::MODEL_INFO;
 
@@ -156,13 +156,11 @@ impl Fleet {
             };
         }
         let crew = self.crew.load();
-        let canary = crew.candidate.as_ref().filter(|candidate| {
-            candidate.trial.role == Role::Canary
-                && match (client, address) {
-                    (Some(client), _) => candidate.answers(client),
-                    (None, Some(address)) => candidate.answers(&address.to_string()),
-                    (None, None) => false,
-                }
+        let canary = crew.candidate.as_ref();
+        let canary = canary.filter(|candidate| match (client, address) {
+            (Some(client), _) => candidate.answers(client),
+            (None, Some(address)) => candidate.answers(&address.to_string()),
+            (None, None) => false,
         });
         let chosen = canary.map_or(&crew.active, |candidate| &candidate.deployment);
         Ok(Chosen(Arc::clone(chosen)))
