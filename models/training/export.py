@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from checkpoint import load_model
 from data import find_samples, preprocess
-from model import Classifier
+from networks import Network
 
 VERSION = "1.0.0"
 
 
 class _WithSoftmax(nn.Module):
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
@@ -30,14 +30,14 @@ class _WithSoftmax(nn.Module):
         return self.model.probabilities(images)
 
 
-def metadata(names: list[str], size: int, scale: str, opset: int, batch: int = 1) -> dict[str, str]:
+def metadata(names: list[str], size: int, title: str, opset: int, batch: int = 1) -> dict[str, str]:
     """The keys an Ultralytics export carries, so that its readers read ours."""
     arguments = {
         "data": None, "batch": batch, "fraction": 1.0, "quantize": None,
         "nms": None, "dynamic": False, "simplify": False, "opset": opset,
     }
     values = {
-        "description": f"Relance YOLOv8{scale}-cls classifier: {', '.join(names)}",
+        "description": f"Relance {title} classifier: {', '.join(names)}",
         "author": "Relance",
         "date": datetime.now(timezone.utc).isoformat(),
         "version": VERSION,
@@ -57,7 +57,7 @@ def metadata(names: list[str], size: int, scale: str, opset: int, batch: int = 1
 
 
 def export(
-    model: Classifier, names: list[str], size: int, path: Path, opset: int = 17, batch: int = 1
+    model: Network, names: list[str], size: int, path: Path, opset: int = 17, batch: int = 1
 ) -> None:
     """Fuses the model in place and writes it with fixed shapes."""
     model = model.eval().fuse()
@@ -65,6 +65,8 @@ def export(
     with warnings.catch_warnings():
         # the newer exporter cannot write this opset, and this one folds and inlines all we need
         warnings.simplefilter("ignore", DeprecationWarning)
+        # sizes are fixed here, and shall be constants
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             _WithSoftmax(model),
             (torch.zeros(batch, 3, size, size),),
@@ -77,7 +79,7 @@ def export(
         )
     graph = onnx.load_from_string(buffer.getvalue())
     del graph.metadata_props[:]
-    for key, value in metadata(names, size, model.scale, opset, batch).items():
+    for key, value in metadata(names, size, model.title, opset, batch).items():
         graph.metadata_props.add(key=key, value=value)
     graph.producer_name = "relance"
     graph.producer_version = VERSION

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite in plain PyTorch: a teacher that has seen photographs.
+"""EfficientNet-Lite in plain PyTorch: a network that has seen photographs.
 
 Tan and Le, "EfficientNet", ICML 2019; "Lite" leaves out squeeze-and-excitation and uses ReLU6.
 Its published weights (ImageNet, Apache-2.0) come with a Python package for each scale.
@@ -11,10 +11,12 @@ import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 # width and depth multiple
 LITES: dict[str, tuple[float, float]] = {
@@ -45,19 +47,52 @@ class PaddedConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if kernel == 1:
-            return super().forward(x)
         if stride == 1:
-            return functional.conv2d(x, self.weight, None, 1, kernel // 2, 1, self.groups)
-        pads = []
-        for side in (x.shape[3], x.shape[2]):
-            short = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-            pads += [short // 2, short - short // 2]
-        return super().forward(functional.pad(x, pads))
+            return functional.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
+        # plain numbers, so that an exported network has constants here
+        height, width = int(x.shape[2]), int(x.shape[3])
+        short = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in (width, height)]
+        pads = tuple(part for side in short for part in (side // 2, side - side // 2))
+        conv = _Exported.apply if torch.onnx.is_in_onnx_export() else _uneven_conv
+        return conv(x, self.weight, self.bias, pads, stride, self.groups)
+
+
+def _uneven_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, pads: tuple[int, ...], stride: int, groups: int
+) -> Tensor:
+    """A convolution of what is padded left, right, at the top and below."""
+    return functional.conv2d(functional.pad(x, pads), weight, bias, stride, 0, 1, groups)
+
+
+class _Exported(torch.autograd.Function):
+    """The same as one operator, which ONNX has and PyTorch has not."""
+
+    @staticmethod
+    def forward(_context: Any, *arguments: Any) -> Tensor:
+        return _uneven_conv(*arguments)
+
+    @staticmethod
+    def symbolic(
+        g: Any, x: Any, weight: Any, bias: Any, pads: tuple[int, ...], stride: int, groups: int
+    ) -> Any:
+        left, right, top, bottom = pads
+        return g.op(
+            "Conv", x, weight, bias, strides_i=[stride, stride], pads_i=[top, left, bottom, right], group_i=groups
+        )
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def _fold(conv: nn.Conv2d, norm: nn.Module) -> nn.Module:
+    """Folds a normalisation into the convolution before it; what is left of it."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return norm
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    return nn.Identity()
 
 
 class Block(nn.Module):
@@ -77,6 +112,13 @@ class Block(nn.Module):
         inner = functional.relu6(self._bn1(self._depthwise_conv(inner)))
         inner = self._bn2(self._project_conv(inner))
         return x + inner if self.shortcut else inner
+
+    def fuse(self) -> None:
+        """Folds every batch normalisation."""
+        if self.expands:
+            self._bn0 = _fold(self._expand_conv, self._bn0)
+        self._bn1 = _fold(self._depthwise_conv, self._bn1)
+        self._bn2 = _fold(self._project_conv, self._bn2)
 
 
 class Lite(nn.Module):
@@ -104,6 +146,11 @@ class Lite(nn.Module):
         self.map_channels = [ends[4][1], ends[6][1]]
 
     @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"EfficientNet-{self.scale.capitalize()}"
+
+    @property
     def last_layer(self) -> nn.Linear:
         """What turns features into logits."""
         return self._fc
@@ -121,6 +168,18 @@ class Lite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maps_and_logits(x)[1]
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Softmax over the classes."""
+        return self(x).softmax(dim=1)
+
+    def fuse(self) -> "Lite":
+        """Folds every batch normalisation; only for inference."""
+        self._bn0 = _fold(self._conv_stem, self._bn0)
+        self._bn1 = _fold(self._conv_head, self._bn1)
+        for block in self._blocks:
+            block.fuse()
+        return self
 
     def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
         """Takes over a published state dict, but for its last layer."""

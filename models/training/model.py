@@ -115,6 +115,11 @@ class Classifier(nn.Module):
         return self.layers(x)
 
     @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"YOLOv8{self.scale}-cls"
+
+    @property
     def last_layer(self) -> nn.Linear:
         """What turns features into logits."""
         return self.layers[-1].linear

@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name: YOLOv8 classifiers, and teachers for them."""
+"""The networks that can be trained, by name: YOLOv8 classifiers, and others that have seen photographs."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from data import SUFFIXES, preprocess
 
 # The attention of newer models and everything behind the last convolution stay in float:
 # they cost little time and lose the most.
-QUANTISED = ["Conv", "Sigmoid", "Mul", "Add", "Concat", "Split", "MaxPool"]
+QUANTISED = ["Conv", "Sigmoid", "Mul", "Add", "Concat", "Split", "MaxPool", "Clip"]
 DEFAULT_SIZE = 224
 
 

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 import train
 from checkpoint import load, load_model
+from export import export, open_session
 from lite import Lite, PaddedConv, published_weights
 from model import Classifier
 from teacher import Teacher
@@ -70,6 +72,24 @@ def test_maps_are_as_large_as_those_of_the_pupil() -> None:
         assert [each.shape[1] for each in maps] == teacher.map_channels
         own, _ = Classifier("n").maps_and_logits(picture)
         assert [each.shape[2:] for each in maps] == [each.shape[2:] for each in own]
+
+
+@pytest.mark.parametrize("size", [64, 75])
+def test_the_exported_file_answers_the_same(size: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Lite("lite0").train()
+    # normalisations that do something
+    model(torch.rand(8, 3, size, size))
+    model.eval()
+    picture = torch.rand(1, 3, size, size)
+    with torch.inference_mode():
+        expected = model.probabilities(picture).numpy()
+    path = tmp_path / "lite.onnx"
+    export(model, ["aberta", "fechada"], size, path)
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert not operators & {"BatchNormalization", "Pad", "Shape", "Slice"}
+    (answer,) = open_session(path).run(None, {"images": picture.numpy()})
+    assert abs(answer - expected).max() <= 1e-5
 
 
 def test_weights_of_another_network_are_refused() -> None:
