@@ -44,7 +44,7 @@ def pictures(size: str) -> list[str]:
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a program: the model and library of this repository, no rate limit, then `settings`."""
     ours = {
-        "MODEL": ROOT / "models/bottle.onnx",
+        "MODEL": ROOT / "models/bottle-n.onnx",
         "ORT_DYLIB_PATH": ROOT / "lib/libonnxruntime.so",
         "RATE_LIMIT_PER_MINUTE": 0,
     }

@@ -46,7 +46,12 @@ struct Defaults {
 }
 
 fn settings() -> Settings {
-    Defaults::parse_from(["", "--rate-limit-per-minute=0"]).settings
+    Defaults::parse_from([
+        "",
+        "--model=models/bottle-n.onnx",
+        "--rate-limit-per-minute=0",
+    ])
+    .settings
 }
 
 fn picture(size: &str) -> Vec<u8> {

@@ -16,6 +16,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationMethod
 
+from bias import correct_biases
 from data import SUFFIXES, preprocess
 
 # The attention of newer models and everything behind the last convolution stay in float:
@@ -116,6 +117,7 @@ def quantize(path: Path, pictures: list[Path], out: Path) -> None:
         weights = onnx.load(str(folded)).graph.initializer
         if any(w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) > 1 for w in weights):
             raise Refused("its weights are half precision; quantise a float32 export")
+        correct_biases(folded, Pictures(pictures[::4], model_input).batches)
         quantize_static(
             folded,
             quantised,
