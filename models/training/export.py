@@ -30,18 +30,20 @@ class _WithSoftmax(nn.Module):
         return self.model.probabilities(images)
 
 
-def metadata(names: list[str], size: int, title: str, opset: int, batch: int = 1) -> dict[str, str]:
+def metadata(
+    names: list[str], size: int, model: Network, opset: int, batch: int = 1
+) -> dict[str, str]:
     """The keys an Ultralytics export carries, so that its readers read ours."""
     arguments = {
         "data": None, "batch": batch, "fraction": 1.0, "quantize": None,
         "nms": None, "dynamic": False, "simplify": False, "opset": opset,
     }
     values = {
-        "description": f"Relance {title} classifier: {', '.join(names)}",
+        "description": f"Relance {model.title} classifier: {', '.join(names)}",
         "author": "Relance",
         "date": datetime.now(timezone.utc).isoformat(),
         "version": VERSION,
-        "license": "MIT OR Apache-2.0",
+        "license": model.licence,
         "docs": "models/README.md",
         "stride": 1,
         "task": "classify",
@@ -79,7 +81,7 @@ def export(
         )
     graph = onnx.load_from_string(buffer.getvalue())
     del graph.metadata_props[:]
-    for key, value in metadata(names, size, model.title, opset, batch).items():
+    for key, value in metadata(names, size, model, opset, batch).items():
         graph.metadata_props.add(key=key, value=value)
     graph.producer_name = "relance"
     graph.producer_version = VERSION

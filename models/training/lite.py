@@ -151,6 +151,11 @@ class Lite(nn.Module):
         return f"EfficientNet-{self.scale.capitalize()}"
 
     @property
+    def licence(self) -> str:
+        """That of the published weights, which most begin with."""
+        return "Apache-2.0"
+
+    @property
     def last_layer(self) -> nn.Linear:
         """What turns features into logits."""
         return self._fc

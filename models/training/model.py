@@ -120,6 +120,11 @@ class Classifier(nn.Module):
         return f"YOLOv8{self.scale}-cls"
 
     @property
+    def licence(self) -> str:
+        """That of this repository."""
+        return "MIT OR Apache-2.0"
+
+    @property
     def last_layer(self) -> nn.Linear:
         """What turns features into logits."""
         return self.layers[-1].linear

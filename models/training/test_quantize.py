@@ -40,6 +40,16 @@ def test_our_model_agrees_with_its_int8_form(tmp_path: Path) -> None:
     assert out.stat().st_size < 0.35 * (ROOT / "models" / "bottle.onnx").stat().st_size
 
 
+def test_the_shipped_int8_model_is_of_the_shipped_model() -> None:
+    model, small = (ROOT / "models" / name for name in ("bottle.onnx", "bottle.int8.onnx"))
+    # the date of the export is in it
+    assert read_metadata(onnx.load(small)) == read_metadata(onnx.load(model))
+    result = compare(model, small, list_pictures(ROOT / "models" / "evaluation", 1000))
+    assert result.pictures == 240 and result.same >= 0.99 * result.pictures
+    exact, rough = result.right
+    assert abs(exact - rough) <= 0.005 * result.pictures
+
+
 @pytest.mark.parametrize(
     "name",
     [
