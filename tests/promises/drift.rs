@@ -96,7 +96,8 @@ async fn the_mix_of_the_baseline_is_no_drift_and_one_class_alone_is() {
     send(&app, clear.iter().cycle().take(FEWEST), 2_000).await;
     let (classes, confidence) = (psi(&app, "classes").await, psi(&app, "confidence").await);
     assert!((0.2..0.6).contains(&classes.unwrap()), "{classes:?}");
-    assert!(confidence.unwrap() > 0.2, "{confidence:?}");
+    // Most answers of the baseline are as sure.
+    assert!(confidence.unwrap() > 0.04, "{confidence:?}");
     eventually("the log tells it", async || app.log().contains(LINE)).await;
     let log = app.log();
     let line = log.lines().find(|line| line.contains(LINE)).unwrap();

@@ -73,7 +73,7 @@ async fn the_default_model_says_what_the_reference_says() {
         }
         // A level or two in the pixels is more in the answer.
         let differs = DIFFERENT.iter().any(|(other, _)| *other == name);
-        let tolerance = if differs { 1e-2 } else { 1e-3 };
+        let tolerance = if differs { 8e-2 } else { 1e-3 };
         // Classes that are equally likely may change places.
         let best = expected.iter().copied().fold(0.0, f64::max);
         if worst > tolerance || expected_of(&top[0]) < best - tolerance {
