@@ -25,7 +25,7 @@ use crate::service::TrialReport;
 #[serde(deny_unknown_fields)]
 pub(super) struct CandidateForm {
     /// The model, as `name@version`.
-    #[schema(value_type = String, pattern = "^.+@.+$", example = "bottle@3")]
+    #[schema(value_type = String, pattern = "^.+@[^@]+$", example = "bottle@3")]
     model: Reference,
     /// `shadow`: classifies a share of the new pictures again, after they were answered and when nothing else waits.
     /// `canary`: answers a share of the clients, always the same ones, and is compared as a shadow is on the others'.

@@ -59,7 +59,7 @@ macro_rules! params {
             /// Only requests of which another model says another class than was answered, or only those of which it says the same one
             differs: Option<bool>,
             /// Only answers of this model, as `name@version`
-            #[param(pattern = "^.+@.+$")]
+            #[param(pattern = "^.+@[^@]+$")]
             model: Option<String>,
             $($behind)*
         }

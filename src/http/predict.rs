@@ -32,7 +32,7 @@ pub(super) struct PredictParams {
     #[param(minimum = 1, maximum = 65_535, default = 5)]
     top: Option<usize>,
     /// The model that is to answer, as `name@version`, instead of the one that answers this client
-    #[param(value_type = Option<String>, pattern = "^.+@.+$")]
+    #[param(value_type = Option<String>, pattern = "^.+@[^@]+$")]
     pub(super) model: Option<Reference>,
 }
 

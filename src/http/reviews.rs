@@ -152,7 +152,7 @@ pub(super) async fn next(
 #[into_params(parameter_in = Query)]
 pub(super) struct SummaryParams {
     /// Only answers of this model, as `name@version`
-    #[param(pattern = "@")]
+    #[param(pattern = "^.+@[^@]+$")]
     model: Option<String>,
 }
 
