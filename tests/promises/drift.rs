@@ -72,6 +72,17 @@ async fn psi(app: &App, of: &str) -> Option<f64> {
     value.map(|value| value.parse().unwrap())
 }
 
+/// A picture that the model is hardly sure of.
+async fn unsure(app: &App, pictures: &[PathBuf]) -> PathBuf {
+    for path in pictures {
+        let answer = app.predict(fs::read(path).unwrap()).await;
+        if answer["confidence"].as_f64().unwrap() < 0.6 {
+            return path.clone();
+        }
+    }
+    panic!("it is sure of all pictures");
+}
+
 #[tokio::test]
 async fn the_mix_of_the_baseline_is_no_drift_and_one_class_alone_is() {
     let app = Setup::new()
@@ -96,8 +107,12 @@ async fn the_mix_of_the_baseline_is_no_drift_and_one_class_alone_is() {
     send(&app, clear.iter().cycle().take(FEWEST), 2_000).await;
     let (classes, confidence) = (psi(&app, "classes").await, psi(&app, "confidence").await);
     assert!((0.2..0.6).contains(&classes.unwrap()), "{classes:?}");
-    // Most answers of the baseline are as sure.
+    // Most answers of the baseline are as sure, so this shows less in the confidence.
     assert!(confidence.unwrap() > 0.04, "{confidence:?}");
+    let unsure = [unsure(&app, &pictures).await];
+    send(&app, unsure.iter().cycle().take(FEWEST), 3_000).await;
+    let confidence = psi(&app, "confidence").await;
+    assert!(confidence.unwrap() > 0.2, "{confidence:?}");
     eventually("the log tells it", async || app.log().contains(LINE)).await;
     let log = app.log();
     let line = log.lines().find(|line| line.contains(LINE)).unwrap();

@@ -31,6 +31,9 @@ fn reference(model_sha256: &str) -> Vec<(String, Vec<f64>)> {
     pictures.iter().map(one).collect()
 }
 
+/// Its pixels differ by a level or two, and the default model is undecided about it, which makes more of that.
+const UNDECIDED: &str = "tiff-cmyk.tif";
+
 #[tokio::test]
 async fn the_default_model_says_what_the_reference_says() {
     let default = repo().join("models/bottle.onnx");
@@ -73,7 +76,11 @@ async fn the_default_model_says_what_the_reference_says() {
         }
         // A level or two in the pixels is more in the answer.
         let differs = DIFFERENT.iter().any(|(other, _)| *other == name);
-        let tolerance = if differs { 8e-2 } else { 1e-3 };
+        let tolerance = match name {
+            UNDECIDED => 8e-2,
+            _ if differs => 1e-2,
+            _ => 1e-3,
+        };
         // Classes that are equally likely may change places.
         let best = expected.iter().copied().fold(0.0, f64::max);
         if worst > tolerance || expected_of(&top[0]) < best - tolerance {
