@@ -4,6 +4,7 @@
 //! requests share the cost of a commit and none waits for a timer.
 
 mod checkpoint;
+mod committed;
 
 use std::io;
 use std::path::PathBuf;
@@ -12,12 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use checkpoint::{Checkpointer, Log};
+use committed::closed;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::records::{self, Arrived, Record, Remark, Spool};
 use crate::telemetry::metrics::{JOURNAL_COMMIT_SECONDS, JOURNAL_GROUP_RECORDS};
+
+pub use committed::{Appender, Committed};
 
 /// Records waiting for the writer; more wait at the sender.
 const CAPACITY: usize = 4096;
@@ -166,18 +170,19 @@ impl Journal {
         self.change(Change::RemarksShipped(ids)).await
     }
 
-    async fn change(&self, change: Change) -> io::Result<()> {
-        let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the journal is closed");
+    /// For a record that another thread will append.
+    ///
+    /// # Errors
+    /// If the journal is closed.
+    pub fn appender(&self) -> io::Result<(Appender, Committed)> {
         let sender = lock(&self.sender).clone().ok_or_else(closed)?;
-        let (done, committed) = oneshot::channel();
-        sender
-            .send(Entry { change, done })
-            .await
-            .map_err(|_| closed())?;
-        match committed.await.map_err(|_| closed())? {
-            Ok(()) => Ok(()),
-            Err((kind, message)) => Err(io::Error::new(kind, message)),
-        }
+        Ok(Appender::new(sender))
+    }
+
+    async fn change(&self, change: Change) -> io::Result<()> {
+        let (appender, committed) = self.appender()?;
+        appender.send(change).await?;
+        committed.wait().await
     }
 
     /// Why the last attempt to write failed, if it did.

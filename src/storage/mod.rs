@@ -11,8 +11,8 @@ mod shipper;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, RwLock};
@@ -25,7 +25,7 @@ use crate::records::{self, Filter, Page, Reader, Record, Spool, Waiting};
 use crate::remote::{Failure, Presence};
 use crate::settings::SpoolFull;
 use crate::telemetry::metrics::PICTURES_SHED;
-use crate::telemetry::{request, stage};
+use crate::telemetry::{measured, request, stage};
 use crate::uploads::{Blob, Uploads};
 
 pub use deletion::Deleted;
@@ -136,7 +136,8 @@ impl Storage {
         if self.uploads.is_known(picture.digest) {
             // Here, or shipped already.
         } else if !self.is_spool_full() {
-            self.store_picture(&picture).await?;
+            self.keep_both(&picture, record.clone()).await?;
+            return Ok(record);
         } else {
             match self.limits.spool_full {
                 SpoolFull::Refuse => return Err(StorageError::SpoolFull(self.waiting_bytes())),
@@ -300,11 +301,33 @@ impl Storage {
         max > 0 && self.journal.spool() != Spool::None && self.waiting_bytes() >= max
     }
 
-    async fn store_picture(&self, picture: &Picture<'_>) -> Result<(), StorageError> {
-        let _stage = stage("picture");
+    /// The thread that writes the picture gives the record to the journal, too: to come back in between would wake a
+    /// thread more for every request.
+    async fn keep_both(&self, picture: &Picture<'_>, record: Record) -> Result<(), StorageError> {
         let (digest, extension) = (*picture.digest, picture.format.extension());
         let (uploads, bytes) = (Arc::clone(&self.uploads), picture.bytes.clone());
-        Ok(blocking(move || uploads.store(&digest, extension, &bytes)).await?)
+        let (appender, committed) = self.journal.appender()?;
+        let (start, written) = (Instant::now(), Arc::new(OnceLock::new()));
+        let end = Arc::clone(&written);
+        let ids = request::ids();
+        tokio::task::spawn_blocking(move || {
+            match request::within(ids, || uploads.store(&digest, extension, &bytes)) {
+                Ok(()) => {
+                    // Nobody else sets it.
+                    let _ = end.set(Instant::now());
+                    appender.append(record);
+                }
+                Err(error) => appender.fail(&error),
+            }
+        });
+        let outcome = committed.wait().await;
+        let written = written.get().copied();
+        let end = written.unwrap_or_else(Instant::now);
+        measured("picture", start, end - start);
+        if let Some(written) = written {
+            measured("journal", written, written.elapsed());
+        }
+        Ok(outcome?)
     }
 
     fn stripe(&self, digest: &PictureDigest) -> &RwLock<()> {
