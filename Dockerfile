@@ -11,7 +11,10 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake nasm \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-ENV CARGO_PROFILE_RELEASE_STRIP=symbols
+# Built once and run for long: it may take a third longer to build to be smaller and a little faster.
+ENV CARGO_PROFILE_RELEASE_STRIP=symbols \
+    CARGO_PROFILE_RELEASE_LTO=thin \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 # The dependencies are a layer of their own, built with empty sources: it is kept until Cargo.toml or
 # Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
@@ -59,7 +62,8 @@ COPY models/bottle.onnx models/bottle.baseline.json /app/models/
 COPY --from=program /build/target/release/relance /app/relance
 
 USER 65532:65532
-ENV HOST=0.0.0.0 DATA_DIR=/data
+# With the last one glibc gives back what has been freed; once it has seen a model's buffer it would keep 20 MB.
+ENV HOST=0.0.0.0 DATA_DIR=/data MALLOC_TRIM_THRESHOLD_=262144
 VOLUME /data
 EXPOSE 5000
 STOPSIGNAL SIGTERM
