@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help run build test test-container lint fuzz openvino evaluate baseline fixtures model model-n openapi clean
-.PHONY: bench bench-stages bench-service bench-overload bench-quota bench-agreement bench-peers bench-telemetry bench-limits
+.PHONY: bench bench-stages bench-service bench-overload bench-memory bench-quota bench-agreement bench-peers bench-telemetry bench-limits
 .PHONY: loadtest tools tools-test tools-bench tools-loadtest rust-tools onnxruntime python
 
 help: ## List the targets
@@ -69,10 +69,11 @@ baseline: onnxruntime ## Write how the answers of MODEL to the pictures in DATA 
 
 # Each prints a table with medians and the spread. make bench QUICK=1 takes a few minutes.
 bench: QUICK ?=
-bench: ## Measure stages, service, overload and CPU quotas, one after the other
+bench: ## Measure stages, service, overload, memory and CPU quotas, one after the other
 	$(MAKE) bench-stages
 	$(MAKE) bench-service QUICK=$(QUICK)
 	$(MAKE) bench-overload QUICK=$(QUICK)
+	$(MAKE) bench-memory QUICK=$(QUICK)
 	$(MAKE) bench-quota QUICK=$(QUICK)
 
 bench-stages: onnxruntime python ## Time of each stage of a request
@@ -86,6 +87,9 @@ bench-service: onnxruntime python tools-bench ## Throughput and CPU time against
 
 bench-overload: onnxruntime python tools-bench ## Four times more requests than it can answer
 	python3 bench/overload.py $(if $(QUICK),--quick)
+
+bench-memory: onnxruntime python tools-bench ## Start, and memory after a million known and ten thousand new pictures
+	python3 bench/memory.py $(if $(QUICK),--quick)
 
 bench-quota: onnxruntime python tools-bench ## Throughput with half a CPU, one and two (as root)
 	python3 bench/quota.py $(if $(QUICK),--quick)

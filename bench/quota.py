@@ -2,6 +2,9 @@
 
 It makes a cgroup (version 2, or 1) with the quota for each and puts the service there, so it needs root.
 Throttled are the periods of 100 ms in which the quota was used up before the end.
+
+The load has eight connections for each CPU. With more of them half a CPU would be overloaded, and wrk asks again at once
+where it was told to wait; what happens then, bench/overload.py measures.
 """
 
 import argparse
@@ -15,7 +18,7 @@ import common
 from common import spread
 
 PERIOD_US = 100_000
-CONNECTIONS = 16
+CONNECTIONS_PER_CPU = 8
 
 
 def options() -> argparse.Namespace:
@@ -90,9 +93,10 @@ def workers(url: str) -> int:
 
 
 def measure(program: Path, folder: Path, cpus: float, files: list[str], seconds: int) -> dict:
+    connections = round(CONNECTIONS_PER_CPU * cpus)
     with Quota(cpus) as quota, common.Service(program, folder, before=quota.enter) as service:
         load = lambda time: common.wrk(
-            f"{service.url}/predict", files, pid=service.pid, seconds=time, connections=CONNECTIONS, unique=True
+            f"{service.url}/predict", files, pid=service.pid, seconds=time, connections=connections, unique=True
         )
         load(1)  # warms up
         periods, throttled = quota.throttled()
@@ -123,7 +127,7 @@ def main() -> None:
         ])
     head = ["CPUs", "workers", "req/s", "req/s for each CPU", "CPU-ms", "throttled", "p50 ms", "p99 ms", "errors"]
     common.table(head, rows)
-    print(f"\nMedian (least–most) of {given.repeats} repeats of {given.seconds} s, {CONNECTIONS} connections.")
+    print(f"\nMedian (least–most) of {given.repeats} repeats of {given.seconds} s, {CONNECTIONS_PER_CPU} connections for each CPU.")
     common.save(given.json, result)
 
 

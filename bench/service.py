@@ -15,7 +15,7 @@ import common
 from common import spread
 
 SIZES = ["640x480", "1280x960", "4000x3000"]
-CONNECTIONS = {"unique": 16, "cached": 32}
+CONNECTIONS = {"unique": 16, "cached": 64}
 # so many large pictures would wait for longer than they may, and refusals are not what is measured here
 FEWER = {("4000x3000", "unique"): 4}
 

@@ -13,7 +13,15 @@ use serde_json::Value;
 use crate::support::{App, picture, repo};
 
 /// Variables that are no settings of the program.
-const OTHER_VARIABLES: [&str; 4] = ["RECORDS", "SSL_CERT_FILE", "PATH", "UPDATE_DOCS"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "RECORDS",
+    "SSL_CERT_FILE",
+    "PATH",
+    "UPDATE_DOCS",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_ARENA_MAX",
+    "OMP_NUM_THREADS",
+];
 
 /// Datatypes of the Open Inference Protocol and statuses of gRPC.
 const PROTOCOL_NAMES: [&str; 10] = [
