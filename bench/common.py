@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
+# That keep it busy, with pictures that are new and with one that is known.
+CONNECTIONS = {"unique": 16, "cached": 64}
 
 # So that what was started is ended.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -15,7 +15,6 @@ import common
 from common import spread
 
 SIZES = ["640x480", "1280x960", "4000x3000"]
-CONNECTIONS = {"unique": 16, "cached": 64}
 # so many large pictures would wait for longer than they may, and refusals are not what is measured here
 FEWER = {("4000x3000", "unique"): 4}
 
@@ -47,7 +46,7 @@ def measure(programs: dict[str, Path], folder: Path, size: str, seconds: int, se
     files = common.pictures(size)
     repeat = {"limit": limit(programs["limit"], files, seconds, settings)}
     with common.Service(programs["relance"], folder, **settings) as service:
-        for kind, connections in CONNECTIONS.items():
+        for kind, connections in common.CONNECTIONS.items():
             for time in (1, seconds):  # the first warms up
                 repeat[kind] = common.wrk(
                     f"{service.url}/predict",
@@ -116,7 +115,7 @@ def main() -> None:
                 name = " ".join([size, *kind.values()])
                 repeat = measure(programs, folder, size, given.seconds, kind)
                 result["repeats"].setdefault(name, []).append(repeat)
-    rows = [row(name, kind, repeats) for name, repeats in result["repeats"].items() for kind in CONNECTIONS]
+    rows = [row(name, kind, repeats) for name, repeats in result["repeats"].items() for kind in common.CONNECTIONS]
     common.table(HEAD, rows)
     print(f"\nMedian (least–most) of {given.repeats} repeats of {given.seconds} s; CPU-ms for each picture.")
     common.save(given.json, result)
