@@ -53,9 +53,14 @@ impl Committed {
     /// # Errors
     /// As [`Journal::append`](super::Journal::append), or what [`Appender::fail`] was given.
     pub async fn wait(self) -> io::Result<()> {
-        match self.0.await.map_err(|_| closed())? {
-            Ok(()) => Ok(()),
-            Err((kind, message)) => Err(io::Error::new(kind, message)),
+        match self.0.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((kind, message))) => Err(io::Error::new(kind, message)),
+            // Its thread has panicked, or the journal was closed before its turn.
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the record was given up before it was committed",
+            )),
         }
     }
 }
