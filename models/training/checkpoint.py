@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from networks import Network, make_network
+from networks import Network, last_layer, make_network
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -46,7 +46,5 @@ def start_from(path: Path, model: Network, names: list[str]) -> None:
     other = load(path)
     if other["scale"] != model.scale:
         raise SystemExit(f"{path}: is of scale {other['scale']}, not {model.scale}")
-    weights = other["model"]
-    if other["names"] != names:
-        weights = {key: value for key, value in weights.items() if ".linear." not in key}
-    model.load_state_dict(weights, strict=other["names"] == names)
+    own = {} if other["names"] == names else last_layer(model)
+    model.load_state_dict(other["model"] | own)

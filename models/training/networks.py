@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from lite import LITES, Lite
 from model import SCALES, Classifier
 
@@ -14,3 +16,9 @@ def make_network(name: str, classes: int, dropout: float = 0.0) -> Network:
     if name in SCALES:
         return Classifier(name, classes, dropout)
     return Lite(name, classes, dropout)
+
+
+def last_layer(model: Network) -> dict[str, Tensor]:
+    """The weights of the last layer by their names in the state dict."""
+    own = {id(value) for value in model.last_layer.parameters()}
+    return {name: value.detach() for name, value in model.named_parameters() if id(value) in own}

@@ -23,11 +23,13 @@ from cells import CellHeads, cell_loss, make_cell_heads
 from data import Folders, find_samples, pair_by_name
 from ema import Average
 from lite import LITES, published_weights
+from memory import keep_freed_memory
 from metrics import accuracy, class_table, fit_temperature, group_table
 from networks import NAMES, Network, make_network
 from sheet import save_mistakes
 from store import Store
 from teacher import Teacher
+from unfold import start_from_export
 
 # a run may be resumed with other values of these
 MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
@@ -204,6 +206,7 @@ def check_resumable(state: dict[str, Any], options: dict[str, str]) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Trains until the last epoch, or until it has long been getting no better."""
+    keep_freed_memory()
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device(options.device)
@@ -211,7 +214,9 @@ def train(options: argparse.Namespace) -> None:
     print(f"classes: {', '.join(names)}")
 
     model = make_network(options.scale, len(names), options.dropout)
-    if options.start:
+    if options.start and options.start.suffix == ".onnx":
+        start_from_export(options.start, model, names, sources[0].train, options.size)
+    elif options.start:
         checkpoint.start_from(options.start, model, names)
     elif options.pretrained:
         model.load_pretrained(published_weights(options.scale))
@@ -352,7 +357,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=runs / "bottle")
     parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
-    parser.add_argument("--start", type=Path, help="best.pt of another run to start from")
+    parser.add_argument("--start", type=Path, help="best.pt of another run, or its export, to start from")
     parser.add_argument(
         "--pretrained", action="store_true", help="start a teacher from its published weights"
     )

@@ -56,15 +56,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for split, count in (("train", 6000), ("val", 400), ("test", 600), ("evaluation", 240)):
         parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"pictures ({count})")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="train picture to begin with, a multiple of four (0)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=TRAINING / "renders")
     parser.add_argument("--evaluation-out", type=Path, default=TRAINING.parent / "evaluation")
     options = parser.parse_args()
+    if options.first % plan.GROUP:
+        parser.error(f"--first: {options.first} is not a multiple of {plan.GROUP}")
 
     where = folders(options.out, options.evaluation_out)
     done = {split: known(folder) for split, folder in where.items()}
     wanted = plan.order({split: getattr(options, split) for split in plan.SPLITS})
+    wanted = [(split, group) for split, group in wanted if split != "train" or group * plan.GROUP >= options.first]
     jobs, count = [], 0
     for split, group in wanted:
         missing = [p for p in plan.pictures(split, group) if p.name not in done[split]]
