@@ -95,6 +95,11 @@ def test_starting_from_other_classes(data: Path, tmp_path: Path) -> None:
     assert load_model(tmp_path / "second" / "best.pt")[1] == NAMES[:2]
 
 
+def test_a_size_of_its_own_for_service(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", "--epochs", "1", "--test-size", "40")
+    assert load_model(tmp_path / "run" / "best.pt")[2] == 40
+
+
 def test_stops_early(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(data, tmp_path / "run", "--epochs", "50", "--rate", "0", "--patience", "1")
     assert "no better for 1 epochs: stopped" in capsys.readouterr().out
