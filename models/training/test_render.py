@@ -53,6 +53,13 @@ def test_splits_share_no_family_and_no_environment():
     assert {f.split for f in shapes.FAMILIES.values()} == {e.split for e in ENVIRONMENTS.values()}
 
 
+def test_training_pictures_that_were_seen_are_left_out():
+    counts = {"train": 40, "val": 8, "test": 40, "evaluation": 8}
+    whole, rest = plan.order(counts), plan.order(counts, first=20)
+    assert rest == [(split, group) for split, group in whole if split != "train" or group >= 5]
+    assert len(whole) - len(rest) == 5
+
+
 def test_any_beginning_of_the_plan_is_balanced():
     jobs = plan.order({"train": 400, "val": 8, "test": 40, "evaluation": 8})
     assert [split for split, _ in jobs[:4]] == ["evaluation", "evaluation", "val", "val"]

@@ -67,8 +67,7 @@ def main() -> None:
 
     where = folders(options.out, options.evaluation_out)
     done = {split: known(folder) for split, folder in where.items()}
-    wanted = plan.order({split: getattr(options, split) for split in plan.SPLITS})
-    wanted = [(split, group) for split, group in wanted if split != "train" or group * plan.GROUP >= options.first]
+    wanted = plan.order({split: getattr(options, split) for split in plan.SPLITS}, options.first)
     jobs, count = [], 0
     for split, group in wanted:
         missing = [p for p in plan.pictures(split, group) if p.name not in done[split]]

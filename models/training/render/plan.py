@@ -45,14 +45,15 @@ def pictures(split: str, group: int) -> list[Picture]:
     ]
 
 
-def order(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """Groups in the order of rendering: evaluation, val, then train with test among it."""
+def order(counts: dict[str, int], first: int = 0) -> list[tuple[str, int]]:
+    """Groups in the order of rendering: evaluation, val, then train from `first` on with test among it."""
     groups = {split: -(-count // GROUP) for split, count in counts.items()}
-    first = [(split, g) for split in ("evaluation", "val") for g in range(groups[split])]
+    before = [(split, g) for split in ("evaluation", "val") for g in range(groups[split])]
     mixed = [((g + 0.5) / groups[split], split, g) for split in ("train", "test") for g in range(groups[split])]
     # test is done by the time half of train is
     mixed = [(at * (0.5 if split == "test" else 1), split, g) for at, split, g in mixed]
-    return first + [(split, g) for _, split, g in sorted(mixed)]
+    mixed = [(at, split, g) for at, split, g in mixed if split != "train" or g * GROUP >= first]
+    return before + [(split, g) for _, split, g in sorted(mixed)]
 
 
 _renderer = None
