@@ -120,9 +120,9 @@ def test_exported_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(answer - expected).max() <= 1e-5
 
 
-def test_shipped_file_loads() -> None:
-    path = Path(__file__).parent.parent / "bottle.onnx"
-    if not path.exists():
-        pytest.skip("not exported yet")
-    (answer,) = open_session(path).run(None, {"images": torch.rand(1, 3, 224, 224).numpy()})
-    assert abs(answer.sum() - 1) < 1e-5
+@pytest.mark.parametrize("name", ["bottle", "bottle.int8", "bottle-n"])
+def test_shipped_file_loads(name: str) -> None:
+    session = open_session(Path(__file__).parents[1] / f"{name}.onnx")
+    size = ast.literal_eval(session.get_modelmeta().custom_metadata_map["imgsz"])
+    (answer,) = session.run(None, {"images": torch.rand(1, 3, *size).numpy()})
+    assert answer.shape == (1, 2) and answer.sum() == pytest.approx(1, abs=1e-5)
