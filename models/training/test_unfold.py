@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import train
 from checkpoint import load, load_model
@@ -19,19 +18,6 @@ from unfold import normalised, read_export, start_from_export, unfold
 
 SIZE = 64
 INT8 = Path(__file__).parents[1] / "bottle.int8.onnx"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two easy classes."""
-    root = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for name, colour in (("dia", (200, 200, 120)), ("noite", (30, 30, 60))):
-        (root / name).mkdir()
-        for number in range(24):
-            noise = rng.normal(0, 60, (SIZE, SIZE, 3)) + np.array(colour)
-            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(root / name / f"{number}.png")
-    return root
 
 
 def exported(scale: str, path: Path, names: list[str] = ["dia", "noite"]) -> Path:
