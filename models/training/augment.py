@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from data import to_pixels
+
 # How often each change is made.
 PERSPECTIVE, MIRROR, UPSIDE_DOWN = 0.4, 0.5, 0.05
 GREY, SWAP, HUE, GAMMA, SHADE = 0.08, 0.1, 0.4, 0.2, 0.2
@@ -104,8 +106,7 @@ def warp(squares: Tensor, matrices: Tensor, size: int) -> Tensor:
     points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3)
     there = points @ matrices.transpose(1, 2)
     there = (there[..., :2] / there[..., 2:]).view(-1, size, size, 2)
-    pixels = squares.permute(0, 3, 1, 2).float().div_(255)
-    return functional.grid_sample(pixels, there, "bilinear", "reflection", align_corners=False)
+    return functional.grid_sample(to_pixels(squares), there, "bilinear", "reflection", align_corners=False)
 
 
 def recolour(pixels: Tensor, rngs: list[np.random.Generator]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from augment import views
-from data import Sample
+from data import Sample, to_pixels
 from store import Store
 
 Batch = tuple[Tensor, Tensor]
@@ -90,6 +90,6 @@ def plain_batches(store: Store, batch: int) -> Iterator[Batch]:
     """A store's pictures in order, as serving sees them."""
     for start in range(0, len(store), batch):
         indices = list(range(start, min(start + batch, len(store))))
-        pixels = torch.from_numpy(np.ascontiguousarray(store.read(indices)))
+        squares = torch.from_numpy(np.ascontiguousarray(store.read(indices)))
         labels = torch.tensor([store.samples[index].label for index in indices])
-        yield pixels.permute(0, 3, 1, 2).float().div_(255), labels
+        yield to_pixels(squares), labels

@@ -145,6 +145,11 @@ def to_tensor(picture: Image.Image) -> Tensor:
     return pixels.permute(2, 0, 1).float() / 255
 
 
+def to_pixels(squares: Tensor) -> Tensor:
+    """A batch of uint8 squares with channels first, 0 to 1."""
+    return squares.permute(0, 3, 1, 2).float().div_(255)
+
+
 def preprocess(path: Path, size: Size) -> Tensor:
     """A picture as the served model sees it."""
     return to_tensor(centre_crop(open_rgb(path), size))

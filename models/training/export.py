@@ -58,6 +58,11 @@ def metadata(
     return {key: str(value) for key, value in values.items()}
 
 
+def read_metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The custom metadata of a model."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def export(
     model: Network, names: list[str], size: int, path: Path, opset: int = 17, batch: int = 1
 ) -> None:

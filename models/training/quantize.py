@@ -18,6 +18,7 @@ from onnxruntime.quantization.calibrate import CalibrationMethod
 
 from bias import correct_biases
 from data import SUFFIXES, preprocess
+from export import read_metadata
 
 # The attention of newer models and everything behind the last convolution stay in float:
 # they cost little time and lose the most.
@@ -36,11 +37,6 @@ class Input:
     name: str
     batch: int
     size: tuple[int, int]
-
-
-def read_metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """The custom metadata of a model."""
-    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def describe(model: onnx.ModelProto) -> Input:

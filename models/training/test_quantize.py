@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from data import preprocess
-from quantize import Input, Refused, compare, describe, list_pictures, quantize, read_metadata
+from export import read_metadata
+from quantize import Input, Refused, compare, describe, list_pictures, quantize
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"

@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data import to_pixels
+from export import read_metadata
 from networks import Network, last_layer
 from store import Store
 
@@ -29,9 +31,8 @@ def read_export(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """The weights and the class names of a file that `export.py` wrote."""
     try:
         graph = onnx.load(str(path))
-        names = next(each.value for each in graph.metadata_props if each.key == "names")
-        classes = list(ast.literal_eval(names).values())
-    except (OSError, DecodeError, StopIteration, ValueError, SyntaxError) as error:
+        classes = list(ast.literal_eval(read_metadata(graph)["names"]).values())
+    except (OSError, DecodeError, KeyError, ValueError, SyntaxError) as error:
         raise SystemExit(f"{path}: is not a readable export with class names: {error}") from error
     arrays = {each.name: onnx.numpy_helper.to_array(each) for each in graph.graph.initializer}
     weights = {name.removeprefix("model."): torch.from_numpy(each.copy()) for name, each in arrays.items()}
@@ -48,8 +49,7 @@ def start_from_export(path: Path, model: Network, names: list[str], store: Store
         weights |= last_layer(model)
     step = max(1, len(store) // PICTURES)
     squares = torch.from_numpy(store.read(list(range(0, len(store), step))[:PICTURES]))
-    pixels = squares.permute(0, 3, 1, 2).float().div_(255)
-    pixels = functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    pixels = functional.interpolate(to_pixels(squares), (size, size), mode="bilinear", antialias=True)
     try:
         unfold(model, weights, pixels)
     except (KeyError, RuntimeError) as error:
@@ -62,19 +62,19 @@ def unfold(model: Network, folded: dict[str, Tensor], pictures: Tensor) -> None:
     training = model.training
     model.eval()
     pairs = normalised(model, pictures[:1])
-    biases = {f"{name}.bias" for name, _, _ in pairs}
+    biases, norms = {f"{name}.bias" for name, _, _ in pairs}, [norm for *_, norm in pairs]
     missing, unexpected = model.load_state_dict(
         {key: value for key, value in folded.items() if key not in biases}, strict=False
     )
-    wanted = {key for key in missing if not isinstance(model.get_submodule(key.rpartition(".")[0]), nn.BatchNorm2d)}
-    if wanted or unexpected:
-        raise KeyError(f"lacks {sorted(wanted)[:3]}, has {sorted(unexpected)[:3]}")
+    lacking = [key for key in missing if model.get_submodule(key.rpartition(".")[0]) not in norms]
+    if lacking or unexpected:
+        raise KeyError(f"lacks {lacking[:3]}, has {unexpected[:3]}")
     for name, _, norm in pairs:
         norm.running_mean.zero_()
         norm.running_var.fill_(1 - norm.eps)
         norm.weight.fill_(1)
         norm.bias.copy_(folded[f"{name}.bias"])
-    for (_, conv, norm), (mean, variance) in zip(pairs, moments(model, [norm for *_, norm in pairs], pictures)):
+    for (_, conv, norm), (mean, variance) in zip(pairs, moments(model, norms, pictures)):
         # a filter's length changes nothing behind a normalisation but how fast it learns
         gain = FILTER_LENGTH / conv.weight.flatten(1).norm(dim=1).clamp(min=1e-6)
         conv.weight.mul_(gain[:, None, None, None])
