@@ -53,6 +53,26 @@ def test_splits_share_no_family_and_no_environment():
     assert {f.split for f in shapes.FAMILIES.values()} == {e.split for e in ENVIRONMENTS.values()}
 
 
+def test_train_alone_mixes_families_and_environments():
+    for split in SPLITS:
+        kinds = [scene.kinds(scene.generator(SEED, split, 0, unit), SEED, split, unit) for unit in range(200)]
+        for k, names in enumerate((shapes.families, environments)):
+            drawn = [kind[k][0].split(" x ") for kind in kinds]
+            assert {name for parents in drawn for name in parents} <= set(names(split))
+            mixed = [parents for parents in drawn if len(parents) == 2]
+            assert all(a != b for a, b in mixed)
+            assert abs(len(mixed) / 200 - (scene.CROSSED if split == "train" else 0)) < 0.15, split
+
+
+def test_a_bottle_between_two_families_has_each_trait_of_one_of_them():
+    rng = np.random.default_rng(SEED)
+    a, b = shapes.FAMILIES["longneck"], shapes.FAMILIES["milk"]
+    children = [shapes.cross(rng, "longneck", "milk") for _ in range(40)]
+    for trait in ("mouth", "neck", "shoulder", "finishes", "stuffs"):
+        assert {getattr(child, trait) for child in children} == {getattr(a, trait), getattr(b, trait)}
+    assert {(child.height, child.body) for child in children} == {(a.height, a.body)}
+
+
 def test_training_pictures_that_were_seen_are_left_out():
     counts = {"train": 40, "val": 8, "test": 40, "evaluation": 8}
     whole, rest = plan.order(counts), plan.order(counts, first=20)

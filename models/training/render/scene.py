@@ -14,11 +14,14 @@ import numpy as np
 from render import closures, environments, materials, shapes
 from render.camera import Camera
 from render.closures import Closure
+from render.environments import Environment
 from render.materials import Material, pick
 from render.mesh import Mesh, Part, lathe, shift, tube, turn
-from render.shapes import Bottle
+from render.shapes import Bottle, Family
 
 SPLITS = ("train", "val", "test", "evaluation")
+# the share of train's scenes with a bottle between two families, and of those with a place between two
+CROSSED = 0.6
 SIZES = ((256, 256), (256, 256), (320, 256), (256, 320), (342, 256), (256, 342))
 
 
@@ -49,22 +52,42 @@ def generator(seed: int, split: str, *numbers: int) -> np.random.Generator:
 
 
 def sample(seed: int, split: str, unit: int) -> Scene:
-    """The scene with this number; the families take turns, in an order that changes."""
+    """The scene with this number."""
     rng = generator(seed, split, 0, unit)
-    names = shapes.families(split)
-    order = generator(seed, split, 1, unit // len(names)).permutation(len(names))
-    family = names[order[unit % len(names)]]
-    place = pick(rng, environments.environments(split))
+    bottle, place = kinds(rng, seed, split, unit)
     while True:
-        scene = _try(rng, family, place)
+        scene = _try(rng, bottle, place)
         if scene is not None:
             return scene
 
 
-def _try(rng: np.random.Generator, family: str, place: str) -> Scene | None:
-    environment = environments.ENVIRONMENTS[place]
+def kinds(rng: np.random.Generator, seed: int, split: str, unit: int) -> tuple[tuple[str, Family], tuple[str, Environment]]:
+    """A scene's family and environment; the families take turns, in an order that changes.
+
+    In train many are between two: bottles that nobody has seen are not all like one of sixteen.
+    """
+    names, places = shapes.families(split), environments.environments(split)
+    order = generator(seed, split, 1, unit // len(names)).permutation(len(names))
+    name, place = names[order[unit % len(names)]], pick(rng, places)
+    family, environment = shapes.FAMILIES[name], environments.ENVIRONMENTS[place]
+    if split == "train":
+        mixer = generator(seed, split, 5, unit)
+        if mixer.random() < CROSSED:
+            name, family = _crossed(mixer, name, names, shapes.cross)
+        if mixer.random() < CROSSED:
+            place, environment = _crossed(mixer, place, places, environments.cross)
+    return (name, family), (place, environment)
+
+
+def _crossed(rng: np.random.Generator, name: str, names: list[str], cross):
+    other = pick(rng, [n for n in names if n != name])
+    return f"{name} x {other}", cross(rng, name, other)
+
+
+def _try(rng: np.random.Generator, kind: tuple[str, Family], where: tuple[str, Environment]) -> Scene | None:
+    (family, shape), (place, environment) = kind, where
     ground, wall = pick(rng, environment.grounds), pick(rng, environment.walls)
-    bottle = Bottle.sample(rng, family)
+    bottle = Bottle.sample(rng, family, shape)
     pose = pick(rng, ("standing",) * 7 + ("lying", "tilted", "tilted"))
     elevation = _elevation(rng, pose)
     style = pick(rng, closures.STYLES[bottle.finish])

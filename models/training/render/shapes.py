@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,6 +93,14 @@ def families(split: str) -> list[str]:
     return [n for n, f in FAMILIES.items() if f.split == ("test" if split == "evaluation" else split)]
 
 
+def cross(rng: np.random.Generator, name: str, other: str) -> Family:
+    """A bottle that is neither: the size of the first, and each other trait of one of the two."""
+    a, b = FAMILIES[name], FAMILIES[other]
+    traits = (("mouth",), ("neck",), ("shoulder", "swell", "curve"), ("sections",), ("finishes",), ("stuffs",), ("waist", "taper"))
+    taken = [trait for group in traits if rng.random() < 0.5 for trait in group]
+    return replace(a, **{trait: getattr(b, trait) for trait in taken})
+
+
 @dataclass(frozen=True)
 class Bottle:
     """One bottle's measures."""
@@ -122,9 +130,7 @@ class Bottle:
     label: tuple[float, float] | None
 
     @staticmethod
-    def sample(rng: np.random.Generator, name: str) -> "Bottle":
-        family = FAMILIES[name]
-
+    def sample(rng: np.random.Generator, name: str, family: Family) -> "Bottle":
         def pick(options):
             return options[int(rng.integers(len(options)))]
 
