@@ -41,10 +41,11 @@ def load_model(path: Path) -> tuple[Network, list[str], int]:
     return model.eval(), state["names"], state["size"]
 
 
-def start_from(path: Path, model: Network, names: list[str]) -> None:
-    """Takes over the weights of another run; its last layer only if the classes are the same."""
+def start_from(path: Path, model: Network, names: list[str]) -> bool:
+    """Takes over the weights of another run; its last layer only if the classes are the same, and says whether."""
     other = load(path)
     if other["scale"] != model.scale:
         raise SystemExit(f"{path}: is of scale {other['scale']}, not {model.scale}")
     own = {} if other["names"] == names else last_layer(model)
     model.load_state_dict(other["model"] | own)
+    return not own

@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights."""
+"""Averages of a model's weights: over its latest steps, and between its start and its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Average:
@@ -30,3 +30,16 @@ class Average:
             else:
                 value.copy_(current[key])
         torch._foreach_lerp_(follow, lead, 1 - decay)
+
+
+@torch.no_grad()
+def between(start: dict[str, Tensor], model: nn.Module, share: float) -> nn.Module:
+    """A copy of `model` that went only a share of the way from `start`.
+
+    It keeps more of what was known before (Wortsman et al., Robust fine-tuning of zero-shot models, 2022).
+    """
+    middle = copy.deepcopy(model)
+    for key, value in middle.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.copy_(torch.lerp(start[key], value, share))
+    return middle

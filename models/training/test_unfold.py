@@ -30,10 +30,10 @@ def exported(scale: str, path: Path, names: list[str] = ["dia", "noite"]) -> Pat
     return path
 
 
-def train_from(start: Path, data: Path, out: Path, scale: str) -> None:
+def train_from(start: Path, data: Path, out: Path, scale: str, *more: str) -> None:
     options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache"), "--device", "cpu"]
     options += ["--size", str(SIZE), "--batch", "16", "--epochs", "1", "--workers", "0", "--scale", scale]
-    train.train(train.parse_options([*options, "--start", str(start)]))
+    train.train(train.parse_options([*options, "--start", str(start), *more]))
 
 
 @pytest.mark.parametrize("scale", ["n", "lite0"])
@@ -60,6 +60,27 @@ def test_training_goes_on_from_an_export(data: Path, tmp_path: Path) -> None:
     train_from(path, data, tmp_path / "run", "n")
     assert load_model(tmp_path / "run" / "best.pt")[1] == ["dia", "noite"]
     assert load(tmp_path / "run" / "last.pt")["progress"]["epoch"] == 1
+
+
+def test_a_result_may_go_a_part_of_the_way(data: Path, tmp_path: Path) -> None:
+    path = exported("n", tmp_path / "model.onnx")
+    weights = {}
+    for share in ("0", "0.5", "1"):
+        train_from(path, data, tmp_path / share, "n", "--blend", share)
+        model = load_model(tmp_path / share / "best.pt")[0]
+        weights[share] = next(value for value in model.parameters() if value.ndim > 1)
+    none, half, whole = weights.values()
+    assert not torch.equal(none, whole)
+    assert torch.allclose(half, (none + whole) / 2, atol=1e-7)
+
+
+def test_there_is_no_way_from_other_classes(data: Path, tmp_path: Path) -> None:
+    path = exported("n", tmp_path / "model.onnx", ["a", "b", "c"])
+    with pytest.raises(SystemExit, match="--blend: .*model.onnx has other classes"):
+        train_from(path, data, tmp_path / "run", "n", "--blend", "0.5")
+    for wrong in (["--blend", "0.5"], ["--blend", "1.5", "--start", "a.pt"]):
+        with pytest.raises(SystemExit):
+            train.parse_options(wrong)
 
 
 def test_other_classes_get_a_last_layer_of_their_own(data: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import os
 import time
@@ -21,7 +22,7 @@ import checkpoint
 from batches import Views, plain_batches, training_batches
 from cells import CellHeads, cell_loss, make_cell_heads
 from data import Folders, find_samples, pair_by_name
-from ema import Average
+from ema import Average, between
 from lite import LITES, published_weights
 from memory import keep_freed_memory
 from metrics import accuracy, class_table, fit_temperature, group_table
@@ -213,14 +214,18 @@ def train(options: argparse.Namespace) -> None:
     print(f"classes: {', '.join(names)}")
 
     model = make_network(options.scale, len(names), options.dropout)
+    knows_all = True
     if options.start and options.start.suffix == ".onnx":
-        start_from_export(options.start, model, names, sources[0].train, options.size)
+        knows_all = start_from_export(options.start, model, names, sources[0].train, options.size)
     elif options.start:
-        checkpoint.start_from(options.start, model, names)
+        knows_all = checkpoint.start_from(options.start, model, names)
     elif options.pretrained:
         model.load_pretrained(published_weights(options.scale))
+    if options.blend < 1 and not knows_all:
+        raise SystemExit(f"--blend: {options.start} has other classes than {names}")
     model = model.to(device, memory_format=torch.channels_last)
     print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
+    start = copy.deepcopy(model.state_dict())
     steps = sum(source.weight * len(source.train) for source in sources) / options.batch
     # over two epochs where those are short, so that the average keeps up with small sets
     span = min(500.0, max(2 * steps, 2.0))
@@ -256,9 +261,10 @@ def train(options: argparse.Namespace) -> None:
         )
         batches = training_batches(views, options.workers)
         train_loss = train_epoch(run, batches, len(names), options, device)
+        result = between(start, average.model, options.blend)
         scores = []
         for source in sources:
-            logits, labels = answers(average.model, source.val, options.batch, device)
+            logits, labels = answers(result, source.val, options.batch, device)
             # with the temperature it would end with, so that being too sure does not count here
             loss = functional.cross_entropy(logits / fit_temperature(logits, labels), labels).item()
             scores.append((accuracy(logits, labels), loss))
@@ -268,7 +274,7 @@ def train(options: argparse.Namespace) -> None:
         if better:
             progress.best_loss = scores[0][1]
             progress.best_epoch = progress.epoch
-            checkpoint.save_model(best, average.model, names, options.test_size)
+            checkpoint.save_model(best, result, names, options.test_size)
         checkpoint.save(last, run.state(described))
         figures = "  ".join(f"val {right:.4f} ({loss:.4f})" for right, loss in scores)
         print(
@@ -359,6 +365,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
     parser.add_argument("--start", type=Path, help="best.pt of another run, or its export, to start from")
     parser.add_argument(
+        "--blend", type=float, default=1.0,
+        help="how far the result goes from --start to what was learnt; at 0.5 it forgets less",
+    )
+    parser.add_argument(
         "--pretrained", action="store_true", help="start a teacher from its published weights"
     )
     parser.add_argument("--teacher", type=Path, help="best.pt of another network to learn from")
@@ -395,6 +405,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.pretrained and options.scale not in LITES:
         parser.error(f"--pretrained: only for {', '.join(LITES)}, not {options.scale}")
+    if not 0 <= options.blend <= 1:
+        parser.error(f"--blend: from 0 to 1, not {options.blend}")
+    if options.blend < 1 and not options.start:
+        parser.error("--blend: only with --start")
     options.test_size = options.test_size or options.size
     options.data = options.data or [(here / "renders", 1.0)]
     return options

@@ -39,8 +39,8 @@ def read_export(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     return weights, classes
 
 
-def start_from_export(path: Path, model: Network, names: list[str], store: Store, size: int) -> None:
-    """Takes over an export's weights; its last layer only if the classes are the same.
+def start_from_export(path: Path, model: Network, names: list[str], store: Store, size: int) -> bool:
+    """Takes over an export's weights; its last layer only if the classes are the same, and says whether.
 
     `store` holds the training pictures, a few of which tell how large activations are.
     """
@@ -54,6 +54,7 @@ def start_from_export(path: Path, model: Network, names: list[str], store: Store
         unfold(model, weights, pixels)
     except (KeyError, RuntimeError) as error:
         raise SystemExit(f"{path}: is not a float export of scale {model.scale}: {error}") from error
+    return classes == names
 
 
 @torch.no_grad()
