@@ -67,7 +67,9 @@ def test_train_alone_mixes_families_and_environments():
 def test_a_bottle_between_two_families_has_each_trait_of_one_of_them():
     rng = np.random.default_rng(SEED)
     a, b = shapes.FAMILIES["longneck"], shapes.FAMILIES["milk"]
-    children = [shapes.cross(rng, "longneck", "milk") for _ in range(40)]
+    children = [
+        scene.cross(rng, "longneck", shapes.FAMILIES, ["longneck", "milk"], shapes.TRAITS)[1] for _ in range(40)
+    ]
     for trait in ("mouth", "neck", "shoulder", "finishes", "stuffs"):
         assert {getattr(child, trait) for child in children} == {getattr(a, trait), getattr(b, trait)}
     assert {(child.height, child.body) for child in children} == {(a.height, a.body)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -56,12 +56,8 @@ def environments(split: str) -> list[str]:
     return [n for n, e in ENVIRONMENTS.items() if e.split == ("test" if split == "evaluation" else split)]
 
 
-def cross(rng: np.random.Generator, name: str, other: str) -> Environment:
-    """The light of the first, and all else of one of the two."""
-    a, b = ENVIRONMENTS[name], ENVIRONMENTS[other]
-    taken = [trait for group in (("grounds",), ("walls",), ("clutter", "shelf")) if rng.random() < 0.5 for trait in group]
-    return replace(a, **{trait: getattr(b, trait) for trait in taken})
-
+# what a place between two environments has of one or the other; its light is the first one's
+TRAITS = (("grounds",), ("walls",), ("clutter", "shelf"))
 
 WIDE, HIGH = 384, 192
 

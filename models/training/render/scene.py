@@ -7,7 +7,7 @@ where the class comes in.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,15 +73,17 @@ def kinds(rng: np.random.Generator, seed: int, split: str, unit: int) -> tuple[t
     if split == "train":
         mixer = generator(seed, split, 5, unit)
         if mixer.random() < CROSSED:
-            name, family = _crossed(mixer, name, names, shapes.cross)
+            name, family = cross(mixer, name, shapes.FAMILIES, names, shapes.TRAITS)
         if mixer.random() < CROSSED:
-            place, environment = _crossed(mixer, place, places, environments.cross)
+            place, environment = cross(mixer, place, environments.ENVIRONMENTS, places, environments.TRAITS)
     return (name, family), (place, environment)
 
 
-def _crossed(rng: np.random.Generator, name: str, names: list[str], cross):
+def cross(rng: np.random.Generator, name: str, kinds: dict, names: list[str], traits: tuple[tuple[str, ...], ...]):
+    """Something between `name` and another of `names`: it has each group of traits of one of the two."""
     other = pick(rng, [n for n in names if n != name])
-    return f"{name} x {other}", cross(rng, name, other)
+    taken = [trait for group in traits if rng.random() < 0.5 for trait in group]
+    return f"{name} x {other}", replace(kinds[name], **{trait: getattr(kinds[other], trait) for trait in taken})
 
 
 def _try(rng: np.random.Generator, kind: tuple[str, Family], where: tuple[str, Environment]) -> Scene | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -93,12 +93,8 @@ def families(split: str) -> list[str]:
     return [n for n, f in FAMILIES.items() if f.split == ("test" if split == "evaluation" else split)]
 
 
-def cross(rng: np.random.Generator, name: str, other: str) -> Family:
-    """A bottle that is neither: the size of the first, and each other trait of one of the two."""
-    a, b = FAMILIES[name], FAMILIES[other]
-    traits = (("mouth",), ("neck",), ("shoulder", "swell", "curve"), ("sections",), ("finishes",), ("stuffs",), ("waist", "taper"))
-    taken = [trait for group in traits if rng.random() < 0.5 for trait in group]
-    return replace(a, **{trait: getattr(b, trait) for trait in taken})
+# what a bottle between two families has of one or the other; its size is the first one's
+TRAITS = (("mouth",), ("neck",), ("shoulder", "swell", "curve"), ("sections",), ("finishes",), ("stuffs",), ("waist", "taper"))
 
 
 @dataclass(frozen=True)
