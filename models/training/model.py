@@ -129,6 +129,11 @@ class Classifier(nn.Module):
         """What turns features into logits."""
         return self.layers[-1].linear
 
+    @property
+    def body(self) -> list[nn.ModuleList]:
+        """Its layers up to the head, in order."""
+        return [nn.ModuleList([layer]) for layer in self.layers[:-1]]
+
     def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The feature maps of the last two stages, and the logits."""
         before, last, head = self.layers[:-3], self.layers[-3:-1], self.layers[-1]

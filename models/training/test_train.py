@@ -100,6 +100,21 @@ def test_a_size_of_its_own_for_service(data: Path, tmp_path: Path) -> None:
     assert load_model(tmp_path / "run" / "best.pt")[2] == 40
 
 
+def test_frozen_layers_stay_as_they_start(data: Path, tmp_path: Path) -> None:
+    for scale, layers in (("n", 9), ("lite0", 17)):
+        first, second = tmp_path / scale / "first", tmp_path / scale / "second"
+        run(data, first, "--epochs", "1", "--scale", scale)
+        start = ["--epochs", "1", "--scale", scale, "--start", str(first / "best.pt")]
+        run(data, second, *start, "--freeze", "3")
+        before, after = (load_model(folder / "best.pt")[0].body for folder in (first, second))
+        assert len(after) == layers
+        for number, (old, new) in enumerate(zip(before, after)):
+            same = [torch.equal(new.state_dict()[key], value) for key, value in old.state_dict().items()]
+            assert all(same) if number < 3 else not any(same), number
+        with pytest.raises(SystemExit, match=f"has {layers} layers before its head, not 40"):
+            run(data, second, *start, "--freeze", "40")
+
+
 def test_stops_early(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(data, tmp_path / "run", "--epochs", "50", "--rate", "0", "--patience", "1")
     assert "no better for 1 epochs: stopped" in capsys.readouterr().out

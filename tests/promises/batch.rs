@@ -4,7 +4,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{self, App, Setup, picture, problem, unique};
+use crate::support::{self, App, SLOW, Setup, picture, problem, unique};
 
 fn post(app: &App, pictures: Vec<(&'static str, String, Vec<u8>)>) -> RequestBuilder {
     let mut form = Form::new();
@@ -171,7 +171,10 @@ async fn a_batch_leaves_room_for_others() {
 #[tokio::test]
 async fn a_fault_of_ours_is_the_answer_to_the_whole_batch() {
     let app = Setup::new().set("REQUEST_TIMEOUT_MS", "1").start().await;
-    let answer = post(&app, copies(2)).send().await.unwrap();
+    // A small picture may be answered before anybody looks at the clock.
+    let slow = |n| ("image", format!("{n}.png"), unique(&SLOW, n));
+    let answer = post(&app, (0..2).map(slow).collect());
+    let answer = answer.send().await.unwrap();
     let status = answer.status().as_u16();
     let body: Value = answer.json().await.unwrap();
     assert!(matches!(status, 408 | 504), "{body}");

@@ -1,15 +1,13 @@
 //! The same picture at the same time is one inference, and too much work is refused quickly.
 
-use std::io::Cursor;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use image::{ImageFormat, RgbImage};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::support::{App, Setup, eventually, json, picture, unique};
+use crate::support::{App, SLOW, Setup, eventually, json, picture, unique};
 
 const INFERENCES: &str = r#"relance_stage_seconds_count{stage="inference"}"#;
 const FROM_MODEL: &str = r#"relance_results_total{source="model"}"#;
@@ -17,14 +15,6 @@ const FROM_MEMORY: &str = r#"relance_results_total{source="memory"}"#;
 const FROM_FLIGHT: &str = r#"relance_results_total{source="flight"}"#;
 const ABANDONED: &str = "relance_abandoned_total";
 const QUEUED: &str = "relance_queue_length";
-
-/// A picture of twelve million pixels in a small file: quick to send, slow to decode.
-static SLOW: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let plain = RgbImage::from_fn(4000, 3000, |x, _| image::Rgb([(x / 16) as u8, 80, 160]));
-    let mut file = Cursor::new(Vec::new());
-    plain.write_to(&mut file, ImageFormat::Png).unwrap();
-    file.into_inner()
-});
 
 /// An answer and how long it took.
 struct Timed {

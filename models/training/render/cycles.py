@@ -39,7 +39,7 @@ with _quiet():
 class Renderer:
     """One Blender, used for one scene after another."""
 
-    def __init__(self, samples: int = 8) -> None:
+    def __init__(self) -> None:
         with _quiet():
             bpy.ops.wm.read_factory_settings(use_empty=True)
         self.folder = tempfile.TemporaryDirectory(prefix="relance-render-")
@@ -53,7 +53,7 @@ class Renderer:
         scene.render.image_settings.exr_codec = "NONE"
         scene.render.filepath = str(self.file)
         cycles = scene.cycles
-        cycles.device, cycles.samples, cycles.use_adaptive_sampling = "CPU", samples, False
+        cycles.device, cycles.use_adaptive_sampling = "CPU", False
         cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
         cycles.denoising_quality, cycles.denoising_prefilter = "FAST", "FAST"
         cycles.max_bounces, cycles.transmission_bounces, cycles.transparent_max_bounces = 10, 10, 10
@@ -66,8 +66,8 @@ class Renderer:
         cycles.filter_width = 1.3
 
     def picture(self, parts: list[Part], camera: Camera, light: np.ndarray, flash: float, seed: int,
-                scale: float = 1.0) -> np.ndarray:
-        """Linear light, height x width x 3."""
+                samples: int, scale: float = 1.0) -> np.ndarray:
+        """Linear light, height x width x 3, of this many rays a pixel."""
         scene = bpy.context.scene
         try:
             for number, part in enumerate(parts):
@@ -78,7 +78,7 @@ class Renderer:
                 _flash(camera, flash)
             width, height = round(camera.width * scale), round(camera.height * scale)
             scene.render.resolution_x, scene.render.resolution_y = width, height
-            scene.cycles.seed = seed % 2**31
+            scene.cycles.seed, scene.cycles.samples = seed % 2**31, samples
             with _quiet():
                 bpy.ops.render.render(write_still=True)
             picture = bpy.data.images.load(str(self.file))

@@ -15,6 +15,7 @@ from render.scene import SPLITS, Scene, generator, sample
 
 CLASSES = {"aberta": False, "fechada": True}
 GROUP = 4
+# rays a pixel
 SAMPLES = 4
 
 
@@ -75,16 +76,16 @@ def light_of(scene: Scene, seed: int, picture: Picture, samples: int = SAMPLES) 
     if _renderer is None:
         from render.cycles import Renderer
 
-        _renderer = Renderer(samples)
+        _renderer = Renderer()
     rng = generator(seed, picture.split, 2, picture.unit)
     scale, noise = rng.uniform(0.65, 0.9), int(rng.integers(2**31))
-    return _renderer.picture(scene.parts(CLASSES[picture.label]), scene.camera, scene.light, scene.flash, noise, scale)
+    return _renderer.picture(scene.parts(CLASSES[picture.label]), scene.camera, scene.light, scene.flash, noise, samples, scale)
 
 
-def make(seed: int, picture: Picture) -> tuple[dict, bytes]:
+def make(seed: int, picture: Picture, samples: int = SAMPLES) -> tuple[dict, bytes]:
     """The manifest's row and the JPEG."""
     scene = scene_of(seed, picture)
-    light = light_of(scene, seed, picture)
+    light = light_of(scene, seed, picture, samples)
     # half of the pairs differ in their closure alone, the others in their photographs too
     own = generator(seed, picture.split, 3, picture.unit).random() < 0.5
     rng = generator(seed, picture.split, 4, picture.number if own else picture.unit, int(own))

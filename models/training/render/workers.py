@@ -9,13 +9,13 @@ from pathlib import Path
 from render import plan
 
 
-def work(job: tuple[int, str, int, Path]) -> tuple[str, list[dict]]:
+def work(job: tuple[int, str, int, Path, int]) -> tuple[str, list[dict]]:
     """Renders one group of pictures; runs in a process of its own."""
-    seed, split, group, folder = job
+    seed, split, group, folder, samples = job
     rows = []
     for picture in plan.pictures(split, group):
         path = folder / picture.label / f"{picture.name}.jpg"
-        row, data = plan.make(seed, picture)
+        row, data = plan.make(seed, picture, samples)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         unfinished.write_bytes(data)

@@ -18,12 +18,13 @@ pub mod redis;
 pub mod sink;
 pub mod wire;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use image::{ImageFormat, RgbImage};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -52,6 +53,14 @@ pub fn picture(name: &str) -> Vec<u8> {
 pub fn unique(base: &[u8], n: u64) -> Vec<u8> {
     [base, &n.to_be_bytes()[..]].concat()
 }
+
+/// A picture of twelve million pixels in a small file: quick to send, slow to decode.
+pub static SLOW: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let plain = RgbImage::from_fn(4000, 3000, |x, _| image::Rgb([(x / 16) as u8, 80, 160]));
+    let mut file = Cursor::new(Vec::new());
+    plain.write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+});
 
 /// How to start an instance.
 pub struct Setup {
