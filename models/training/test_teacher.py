@@ -15,13 +15,14 @@ from checkpoint import load, load_model
 from export import export, open_session
 from lite import Lite, PaddedConv, published_weights
 from model import Classifier
+from options import parse_options
 from teacher import Teacher
 
 
 def run(data: Path, out: Path, *more: str) -> None:
     options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache")]
     options += ["--size", "32", "--batch", "16", "--epochs", "2", "--workers", "0"]
-    train.train(train.parse_options([*options, "--device", "cpu", *more]))
+    train.train(parse_options([*options, "--device", "cpu", *more]))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from checkpoint import load, load_model
 from data import find_samples, list_samples, pair_by_name, preprocess
 from export import export, open_session
 from metrics import calibration_error, class_table, confusion, fit_temperature
+from options import parse_options
 from store import Store
 
 NAMES = ["Céu", "mar azul", "relva"]
@@ -40,7 +41,7 @@ def run(data: Path, out: Path, *more: str) -> None:
     """A short training run at a small size."""
     options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache")]
     options += ["--size", "32", "--batch", "16", "--epochs", "3", "--workers", "0"]
-    train.train(train.parse_options([*options, "--device", "cpu", *more]))
+    train.train(parse_options([*options, "--device", "cpu", *more]))
 
 
 def test_any_class_folders(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from checkpoint import load, load_model
 from data import find_samples
 from export import export, open_session
 from networks import make_network
+from options import parse_options
 from store import Store
 from unfold import normalised, read_export, start_from_export, unfold
 
@@ -33,7 +34,7 @@ def exported(scale: str, path: Path, names: list[str] = ["dia", "noite"]) -> Pat
 def train_from(start: Path, data: Path, out: Path, scale: str, *more: str) -> None:
     options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache"), "--device", "cpu"]
     options += ["--size", str(SIZE), "--batch", "16", "--epochs", "1", "--workers", "0", "--scale", scale]
-    train.train(train.parse_options([*options, "--start", str(start), *more]))
+    train.train(parse_options([*options, "--start", str(start), *more]))
 
 
 @pytest.mark.parametrize("scale", ["n", "lite0"])
@@ -80,7 +81,7 @@ def test_there_is_no_way_from_other_classes(data: Path, tmp_path: Path) -> None:
         train_from(path, data, tmp_path / "run", "n", "--blend", "0.5")
     for wrong in (["--blend", "0.5"], ["--blend", "1.5", "--start", "a.pt"]):
         with pytest.raises(SystemExit):
-            train.parse_options(wrong)
+            parse_options(wrong)
 
 
 def test_other_classes_get_a_last_layer_of_their_own(data: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,11 @@ from batches import Views, plain_batches, training_batches
 from cells import CellHeads, cell_loss, make_cell_heads
 from data import Folders, find_samples, pair_by_name
 from ema import Average, between
-from lite import LITES, published_weights
+from lite import published_weights
 from memory import keep_freed_memory
 from metrics import accuracy, class_table, fit_temperature, group_table
-from networks import NAMES, Network, make_network
+from networks import Network, make_network
+from options import parse_options
 from sheet import save_mistakes
 from store import Store
 from teacher import Teacher
@@ -327,107 +327,5 @@ def finish(
                 print(f"mistakes: {sheet}")
 
 
-def default_workers() -> int:
-    """None on a CPU, where they would take the cores that train."""
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
-
-
-class DataOption(argparse.Action):
-    """Collects folders, each with an optional weight."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        if len(values) > 2:
-            parser.error("--data: takes a folder and perhaps a weight; repeat it for more folders")
-        try:
-            weight = float(values[1]) if len(values) == 2 else 1.0
-        except ValueError:
-            parser.error(f"--data: the weight {values[1]} is not a number")
-        given = getattr(namespace, self.dest) or []
-        setattr(namespace, self.dest, [*given, (Path(values[0]), weight)])
-
-
-def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
-    here = Path(__file__).parent
-    runs = here / "runs"
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument(
-        "--data", action=DataOption, nargs="+", metavar=("FOLDER", "WEIGHT"),
-        help="class folders, and how many times an epoch sees each picture (may be less than 1); "
-        "repeat for more folders; the first one chooses the epoch",
-    )
-    parser.add_argument(
-        "--pairs", action="store_true",
-        help="pictures of the same file name in different classes show the same scene",
-    )
-    parser.add_argument("--out", type=Path, default=runs / "bottle")
-    parser.add_argument("--cache", type=Path, default=runs / "cache", help="decoded pictures")
-    parser.add_argument("--start", type=Path, help="best.pt of another run, or its export, to start from")
-    parser.add_argument(
-        "--blend", type=float, default=1.0,
-        help="how far the result goes from --start to what was learnt; at 0.5 it forgets less",
-    )
-    parser.add_argument(
-        "--freeze", type=int, default=0, metavar="N",
-        help="first layers that stay as they start; 6 of lite0's 17 take half of the time, and know edges already",
-    )
-    parser.add_argument(
-        "--pretrained", action="store_true", help="start a teacher from its published weights"
-    )
-    parser.add_argument("--teacher", type=Path, help="best.pt of another network to learn from")
-    parser.add_argument("--teacher-share", type=float, default=0.7, help="weight of its answers")
-    parser.add_argument("--teacher-maps", type=float, default=1.0, help="weight of its maps")
-    parser.add_argument("--scale", choices=NAMES, default="n")
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument(
-        "--test-size", type=int,
-        help="size for val and test, and in service, if not --size; an eighth more is often "
-        "better (Touvron et al., Fixing the train-test resolution discrepancy, 2019)",
-    )
-    parser.add_argument("--small-size", type=int, default=128)
-    parser.add_argument("--small-epochs", type=int, default=0, help="first epochs at --small-size")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--warmup", type=float, default=1.0, help="in epochs")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--decay", type=float, default=0.02)
-    parser.add_argument("--smoothing", type=float, default=0.02)
-    parser.add_argument("--mixup", type=float, default=0.05, help="share of batches")
-    parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches")
-    parser.add_argument("--cells", type=float, default=0.5, help="weight of what single cells say")
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--patience", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--workers", type=int, default=default_workers(),
-        help="processes that prepare pictures beside the training; on a CPU they only get in its way",
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--bf16", action="store_true", help="mixed precision, for newer CPUs and GPUs")
-    parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args(arguments)
-    if options.pretrained and options.scale not in LITES:
-        parser.error(f"--pretrained: only for {', '.join(LITES)}, not {options.scale}")
-    if not 0 <= options.blend <= 1:
-        parser.error(f"--blend: from 0 to 1, not {options.blend}")
-    if options.blend < 1 and not options.start:
-        parser.error("--blend: only with --start")
-    if options.freeze < 0:
-        parser.error(f"--freeze: {options.freeze} is less than 0")
-    if options.freeze and not (options.start or options.pretrained):
-        parser.error("--freeze: only with --start or --pretrained")
-    options.test_size = options.test_size or options.size
-    options.data = options.data or [(here / "renders", 1.0)]
-    return options
-
-
 if __name__ == "__main__":
-    train(parse_options())
+    train(parse_options(description=__doc__))
