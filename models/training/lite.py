@@ -161,9 +161,9 @@ class Lite(nn.Module):
         return self._fc
 
     @property
-    def body(self) -> list[nn.ModuleList]:
+    def body(self) -> list[nn.Module]:
         """Its layers up to the head, in order: the stem and each block."""
-        return [nn.ModuleList([self._conv_stem, self._bn0]), *(nn.ModuleList([block]) for block in self._blocks)]
+        return [nn.ModuleList([self._conv_stem, self._bn0]), *self._blocks]
 
     def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The feature maps at strides of 16 and 32 pixels, and the logits."""

@@ -130,9 +130,9 @@ class Classifier(nn.Module):
         return self.layers[-1].linear
 
     @property
-    def body(self) -> list[nn.ModuleList]:
+    def body(self) -> list[nn.Module]:
         """Its layers up to the head, in order."""
-        return [nn.ModuleList([layer]) for layer in self.layers[:-1]]
+        return list(self.layers[:-1])
 
     def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The feature maps of the last two stages, and the logits."""

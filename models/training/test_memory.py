@@ -29,6 +29,10 @@ print(pages() - before)
 """
 
 
+# 32 MB that now and then come only after the fourth step, once
+LATE_PAGES = 8192
+
+
 def pages_of_six_steps(call: str) -> int:
     """Pages that the kernel gives to a training that has had all it needs before."""
     command = [sys.executable, "-c", PROGRAM.format(call=call)]
@@ -40,5 +44,4 @@ def pages_of_six_steps(call: str) -> int:
 def test_a_step_takes_no_memory_from_the_kernel() -> None:
     kept, usual = pages_of_six_steps("assert memory.keep_freed_memory()"), pages_of_six_steps("")
     assert usual > 100_000
-    # now and then one more tensor finds its place only after the fourth step: 32 MB
-    assert kept < 0.2 * usual
+    assert kept < 1000 + LATE_PAGES

@@ -69,7 +69,6 @@ class Run:
     average: Average
     optimiser: torch.optim.Optimizer
     teacher: Teacher | None = None
-    frozen: list[nn.ModuleList] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
 
     def state(self, options: dict[str, str]) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def train_epoch(
 ) -> float:
     """One pass over the training pictures; gives the mean loss."""
     run.model.train()
-    for layer in run.frozen:
+    for layer in run.model.body[: options.freeze]:
         layer.eval()  # normalisations keep what they have measured
     run.cells.train()
     if run.teacher:
@@ -229,7 +228,8 @@ def train(options: argparse.Namespace) -> None:
         raise SystemExit(f"--blend: {options.start} has other classes than {names}")
     if options.freeze > len(model.body):
         raise SystemExit(f"--freeze: {options.scale} has {len(model.body)} layers before its head, not {options.freeze}")
-    frozen = [layer.requires_grad_(False) for layer in model.body[: options.freeze]]
+    for layer in model.body[: options.freeze]:
+        layer.requires_grad_(False)
     model = model.to(device, memory_format=torch.channels_last)
     print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
     start = copy.deepcopy(model.state_dict())
@@ -245,7 +245,7 @@ def train(options: argparse.Namespace) -> None:
         teacher = teacher.to(device, memory_format=torch.channels_last)
         learning.append(teacher.adapters)
     optimiser = make_optimiser(learning, options.rate, options.decay)
-    run = Run(model, cells, average, optimiser, teacher, frozen)
+    run = Run(model, cells, average, optimiser, teacher)
     options.out.mkdir(parents=True, exist_ok=True)
     last, best = options.out / "last.pt", options.out / "best.pt"
     described = {key: str(value) for key, value in vars(options).items()}
