@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from networks import Network, last_layer, make_network
+from networks import Network, last_layers, make_network
+from zoom import Zoom
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -44,8 +45,11 @@ def load_model(path: Path) -> tuple[Network, list[str], int]:
 def start_from(path: Path, model: Network, names: list[str]) -> bool:
     """Takes over the weights of another run; its last layer only if the classes are the same, and says whether."""
     other = load(path)
-    if other["scale"] != model.scale:
+    weights = other["model"]
+    if isinstance(model, Zoom) and other["scale"] == model.first.scale:
+        weights = model.from_one_look(weights)
+    elif other["scale"] != model.scale:
         raise SystemExit(f"{path}: is of scale {other['scale']}, not {model.scale}")
-    own = {} if other["names"] == names else last_layer(model)
-    model.load_state_dict(other["model"] | own)
+    own = {} if other["names"] == names else last_layers(model)
+    model.load_state_dict(weights | own)
     return not own

@@ -156,9 +156,9 @@ class Lite(nn.Module):
         return "Apache-2.0"
 
     @property
-    def last_layer(self) -> nn.Linear:
+    def last_layers(self) -> list[nn.Linear]:
         """What turns features into logits."""
-        return self._fc
+        return [self._fc]
 
     @property
     def body(self) -> list[nn.Module]:

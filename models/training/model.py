@@ -125,9 +125,9 @@ class Classifier(nn.Module):
         return "MIT OR Apache-2.0"
 
     @property
-    def last_layer(self) -> nn.Linear:
+    def last_layers(self) -> list[nn.Linear]:
         """What turns features into logits."""
-        return self.layers[-1].linear
+        return [self.layers[-1].linear]
 
     @property
     def body(self) -> list[nn.Module]:

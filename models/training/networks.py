@@ -6,19 +6,27 @@ from torch import Tensor
 
 from lite import LITES, Lite
 from model import SCALES, Classifier
+from zoom import ZOOMS, Zoom
 
-Network = Classifier | Lite
-NAMES = (*SCALES, *LITES)
+Network = Classifier | Lite | Zoom
+NAMES = (*SCALES, *LITES, *ZOOMS)
 
 
 def make_network(name: str, classes: int, dropout: float = 0.0) -> Network:
     """A network with random weights."""
-    if name in SCALES:
-        return Classifier(name, classes, dropout)
-    return Lite(name, classes, dropout)
+    kind = Classifier if name in SCALES else Lite if name in LITES else Zoom
+    return kind(name, classes, dropout)
 
 
-def last_layer(model: Network) -> dict[str, Tensor]:
-    """The weights of the last layer by their names in the state dict."""
-    own = {id(value) for value in model.last_layer.parameters()}
+def last_layers(model: Network) -> dict[str, Tensor]:
+    """The weights of the last layers by their names in the state dict."""
+    own = {id(value) for layer in model.last_layers for value in layer.parameters()}
     return {name: value.detach() for name, value in model.named_parameters() if id(value) in own}
+
+
+def looks(model: Network, pictures: Tensor, necks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Feature maps, and the logits of each look that a network takes in training."""
+    if isinstance(model, Zoom):
+        return model.looks(pictures, necks)
+    maps, logits = model.maps_and_logits(pictures)
+    return maps, [logits]

@@ -63,7 +63,8 @@ def parse_options(arguments: list[str] | None = None, description: str | None = 
     )
     parser.add_argument(
         "--freeze", type=int, default=0, metavar="N",
-        help="first layers that stay as they start; 6 of lite0's 17 know edges already and spare a third of the time",
+        help="first layers that stay as they start; 6 of lite0's 17 know edges already and spare a third of the time; "
+        "of lite0-zoom's 18 the first is the whole first look",
     )
     parser.add_argument(
         "--pretrained", action="store_true", help="start a teacher from its published weights"
@@ -71,7 +72,10 @@ def parse_options(arguments: list[str] | None = None, description: str | None = 
     parser.add_argument("--teacher", type=Path, help="best.pt of another network to learn from")
     parser.add_argument("--teacher-share", type=float, default=0.7, help="weight of its answers")
     parser.add_argument("--teacher-maps", type=float, default=1.0, help="weight of its maps")
-    parser.add_argument("--scale", choices=NAMES, default="n")
+    parser.add_argument(
+        "--scale", choices=NAMES, default="n",
+        help="lite0-zoom looks twice, the second time closely at the neck, and may --start from lite0",
+    )
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument(
         "--test-size", type=int,

@@ -20,9 +20,10 @@ from bias import correct_biases
 from data import SUFFIXES, preprocess
 from export import read_metadata
 
-# The attention of newer models and everything behind the last convolution stay in float:
-# they cost little time and lose the most.
+# The attention of newer models, everything behind the last convolution and where a second look
+# goes stay in float: they cost little time and lose the most.
 QUANTISED = ["Conv", "Sigmoid", "Mul", "Add", "Concat", "Split", "MaxPool", "Clip"]
+PRODUCTS = {"Gemm", "MatMul", "Softmax"}
 DEFAULT_SIZE = 224
 
 
@@ -100,6 +101,19 @@ def fold_constants(path: Path, out: Path) -> None:
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def behind_products(graph: onnx.GraphProto) -> list[str]:
+    """The names of what follows a matrix product or a softmax, up to the next convolution."""
+    reached: set[str] = set()
+    found = []
+    for node in graph.node:
+        follows = node.op_type != "Conv" and not reached.isdisjoint(node.input)
+        if follows:
+            found.append(node.name)
+        if follows or node.op_type in PRODUCTS:
+            reached.update(node.output)
+    return found
+
+
 def quantize(path: Path, pictures: list[Path], out: Path) -> None:
     """Writes the int8 form of a float32 classifier: u8 activations, s8 weights per channel."""
     try:
@@ -110,8 +124,8 @@ def quantize(path: Path, pictures: list[Path], out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         folded, quantised = Path(folder) / "folded.onnx", Path(folder) / "int8.onnx"
         fold_constants(path, folded)
-        weights = onnx.load(str(folded)).graph.initializer
-        if any(w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) > 1 for w in weights):
+        graph = onnx.load(str(folded)).graph
+        if any(w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) > 1 for w in graph.initializer):
             raise Refused("its weights are half precision; quantise a float32 export")
         correct_biases(folded, Pictures(pictures[::4], model_input).batches)
         quantize_static(
@@ -120,6 +134,7 @@ def quantize(path: Path, pictures: list[Path], out: Path) -> None:
             Pictures(pictures, model_input),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=QUANTISED,
+            nodes_to_exclude=behind_products(graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

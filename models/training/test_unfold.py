@@ -37,7 +37,7 @@ def train_from(start: Path, data: Path, out: Path, scale: str, *more: str) -> No
     train.train(parse_options([*options, "--start", str(start), *more]))
 
 
-@pytest.mark.parametrize("scale", ["n", "lite0"])
+@pytest.mark.parametrize("scale", ["n", "lite0", "lite0-zoom"])
 def test_it_answers_as_the_export_and_learns_as_before_it(scale: str, tmp_path: Path) -> None:
     path = exported(scale, tmp_path / "model.onnx")
     weights, names = read_export(path)
@@ -87,10 +87,10 @@ def test_there_is_no_way_from_other_classes(data: Path, tmp_path: Path) -> None:
 def test_other_classes_get_a_last_layer_of_their_own(data: Path, tmp_path: Path) -> None:
     path = exported("lite0", tmp_path / "model.onnx", ["a", "b", "c"])
     model = make_network("lite0", 2)
-    before = model.last_layer.weight.clone()
+    before = model.last_layers[0].weight.clone()
     samples = find_samples(data)
     start_from_export(path, model, samples.names, Store(samples.train, SIZE, tmp_path / "cache"), SIZE)
-    assert torch.equal(model.last_layer.weight, before)
+    assert torch.equal(model.last_layers[0].weight, before)
 
 
 def test_what_is_no_float_export_of_the_network_is_refused(data: Path, tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from ema import Average, between
 from lite import published_weights
 from memory import keep_freed_memory
 from metrics import accuracy, class_table, fit_temperature, group_table
-from networks import Network, make_network
+from networks import Network, looks, make_network
 from options import parse_options
 from sheet import save_mistakes
 from store import Store
 from teacher import Teacher
 from unfold import start_from_export
+from zoom import Zoom, place_loss
 
 # a run may be resumed with other values of these
 MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
@@ -38,6 +39,8 @@ SEED_STEP = 1_000_003
 # training pictures are kept larger than the network sees them, for crops to have detail
 DETAIL = 8 / 7
 CLOSE_AT_FIRST = 0.8
+# weight of where a network that looks twice looks
+LOCATING = 0.2
 
 
 @dataclass
@@ -145,15 +148,20 @@ def train_epoch(
         is_mixed = pictures is not plain
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            maps, logits = run.model.maps_and_logits(pictures)
+            maps, logits = looks(run.model, pictures, necks)
             cells = run.cells(maps)
-            lessons = run.teacher.losses(pictures, maps, logits) if run.teacher else None
-        loss = functional.cross_entropy(
-            logits.float(), targets.to(device), label_smoothing=options.smoothing
-        )
+            lessons = run.teacher.losses(pictures, maps, sum(logits) / len(logits)) if run.teacher else None
+            located = run.model.locate(maps) if isinstance(run.model, Zoom) else None
+        # each look learns by itself, lest one leave it to the other
+        loss = torch.stack([
+            functional.cross_entropy(each.float(), targets.to(device), label_smoothing=options.smoothing)
+            for each in logits
+        ]).mean()
         total += loss.item()
         if not is_mixed:
             loss = loss + options.cells * cell_loss([each.float() for each in cells], necks, labels)
+            if located is not None:
+                loss = loss + LOCATING * place_loss(located.float(), necks)
         if lessons:
             answers, apart = lessons
             loss = (1 - options.teacher_share) * loss + options.teacher_share * answers
@@ -308,9 +316,9 @@ def finish(
     model = model.to(device, memory_format=torch.channels_last)
     temperature = fit_temperature(*answers(model, sources[0].val, options.batch, device))
     with torch.no_grad():
-        linear = model.last_layer
-        linear.weight.div_(temperature)
-        linear.bias.div_(temperature)
+        for linear in model.last_layers:
+            linear.weight.div_(temperature)
+            linear.bias.div_(temperature)
     checkpoint.save_model(best, model, names, size)
     print(f"temperature {temperature:.3f}, fitted on val and folded into the last layer")
     for number, source in enumerate(sources):

@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from data import to_pixels
 from export import read_metadata
-from networks import Network, last_layer
+from networks import Network, last_layers
 from store import Store
+from zoom import Zoom
 
 PICTURES, BATCH = 256, 16
 # the length of a filter of He's initialisation, whatever its number of inputs
@@ -35,6 +36,8 @@ def read_export(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     except (OSError, DecodeError, KeyError, ValueError, SyntaxError) as error:
         raise SystemExit(f"{path}: is not a readable export with class names: {error}") from error
     arrays = {each.name: onnx.numpy_helper.to_array(each) for each in graph.graph.initializer}
+    # equal weights are written once
+    arrays |= {node.output[0]: arrays[node.input[0]] for node in graph.graph.node if node.op_type == "Identity"}
     weights = {name.removeprefix("model."): torch.from_numpy(each.copy()) for name, each in arrays.items()}
     return weights, classes
 
@@ -45,8 +48,10 @@ def start_from_export(path: Path, model: Network, names: list[str], store: Store
     `store` holds the training pictures, a few of which tell how large activations are.
     """
     weights, classes = read_export(path)
+    if isinstance(model, Zoom) and not any(name.startswith("first.") for name in weights):
+        weights = model.from_one_look(weights)
     if classes != names:
-        weights |= last_layer(model)
+        weights |= last_layers(model)
     step = max(1, len(store) // PICTURES)
     squares = torch.from_numpy(store.read(list(range(0, len(store), step))[:PICTURES]))
     pixels = functional.interpolate(to_pixels(squares), (size, size), mode="bilinear", antialias=True)
