@@ -8,7 +8,7 @@ Correction", ICCV 2019; here with means measured on pictures).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,17 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 
-def correct_biases(path: Path, batches: Iterable[dict[str, np.ndarray]]) -> None:
-    """Changes the biases of a float32 model's convolutions, which has its constants folded."""
+def correct_biases(
+    path: Path, batches: Iterable[dict[str, np.ndarray]], exact: Collection[str] = ()
+) -> None:
+    """Changes the biases of a float32 model's convolutions but for the `exact` nodes; its constants must be folded."""
     model = onnx.load(str(path))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     convs = [
         node
         for node in model.graph.node
         if node.op_type == "Conv" and len(node.input) > 2 and {*node.input[1:3]} <= tensors.keys()
+        and node.name not in exact
     ]
     means = channel_means(model, {conv.input[0] for conv in convs}, batches)
     for conv in convs:

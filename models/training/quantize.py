@@ -24,6 +24,8 @@ from export import read_metadata
 # goes stay in float: they cost little time and lose the most.
 QUANTISED = ["Conv", "Sigmoid", "Mul", "Add", "Concat", "Split", "MaxPool", "Clip"]
 PRODUCTS = {"Gemm", "MatMul", "Softmax"}
+# in the names of what finds the place, in exports of zoom.py
+LOCATOR = "/locate/"
 DEFAULT_SIZE = 224
 
 
@@ -127,14 +129,15 @@ def quantize(path: Path, pictures: list[Path], out: Path) -> None:
         graph = onnx.load(str(folded)).graph
         if any(w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) > 1 for w in graph.initializer):
             raise Refused("its weights are half precision; quantise a float32 export")
-        correct_biases(folded, Pictures(pictures[::4], model_input).batches)
+        exact = [*behind_products(graph), *(node.name for node in graph.node if LOCATOR in node.name)]
+        correct_biases(folded, Pictures(pictures[::4], model_input).batches, exact)
         quantize_static(
             folded,
             quantised,
             Pictures(pictures, model_input),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=QUANTISED,
-            nodes_to_exclude=behind_products(graph),
+            nodes_to_exclude=exact,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

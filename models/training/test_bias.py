@@ -19,7 +19,7 @@ def save_model(path: Path, weights: list[np.ndarray]) -> None:
         pads = [weight.shape[2] // 2] * 4
         inputs = [name, f"weight{number}", "zeros"]
         name = f"out{number}"
-        nodes.append(helper.make_node("Conv", inputs, [name], group=groups, pads=pads))
+        nodes.append(helper.make_node("Conv", inputs, [name], f"conv{number}", group=groups, pads=pads))
     constants = [numpy_helper.from_array(w, f"weight{n}") for n, w in enumerate(weights)]
     constants.append(numpy_helper.from_array(np.zeros(4, np.float32), "zeros"))
     entry, end = (
@@ -62,3 +62,11 @@ def test_channels_keep_their_means(tmp_path: Path) -> None:
     better = means(with_rounded_weights(tmp_path / "model.onnx", tmp_path / "better.onnx"), batches)
     assert np.abs(better - exact).mean() < 0.2 * np.abs(plain - exact).mean()
     onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"), full_check=True)
+
+
+def test_what_stays_exact_needs_no_correction(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0.5, 1, shape).astype(np.float32) for shape in ((4, 3, 1, 1), (4, 1, 3, 3), (4, 2, 1, 1))]
+    save_model(tmp_path / "model.onnx", weights)
+    correct_biases(tmp_path / "model.onnx", [{"images": rng.random((1, 3, 16, 16), np.float32)}], ["conv0", "conv2"])
+    assert [node.input[2] == "zeros" for node in onnx.load(tmp_path / "model.onnx").graph.node] == [True, False, True]

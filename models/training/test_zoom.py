@@ -141,6 +141,8 @@ def test_it_learns_to_look_and_its_export_and_int8_form_do_the_same(data: Path, 
     assert len(products) >= 4
     fed = {makers.get(name, "") for node in products for name in node.input}
     assert "DequantizeLinear" not in fed, "where it looks must stay in float"
+    finders = [node for node in graph.node if node.op_type == "Conv" and "/locate/" in node.name]
+    assert len(finders) == 4 and not any(makers.get(finder.input[1]) for finder in finders)
 
 
 def test_an_interrupted_run_becomes_the_same(data: Path, tmp_path: Path) -> None:
