@@ -134,12 +134,15 @@ model: python .venv-render ## Render pictures, train the default model on them, 
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/first/best.pt --epochs 6 --batch 24 --rate 3e-4 --warmup 0.3 --decay 0.05 \
 		--dropout 0.2 --cells 0.5 --patience 100 --seed 7 --out models/training/runs/second
-	.venv-render/bin/python models/training/render --train 39256 --samples 2 --val 400 --test 600 --evaluation 240 \
+	.venv-render/bin/python models/training/render --train 44164 --samples 2 --val 400 --test 600 --evaluation 240 \
 		--seed 1
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/second/best.pt --size 256 --test-size 288 --epochs 3 --batch 24 --rate 3e-4 \
 		--warmup 0.15 --decay 0.05 --dropout 0.2 --cells 0.5 --close-ups 0.25 --freeze 6 --patience 100 --blend 0.5 \
-		--seed 11
+		--seed 11 --out models/training/runs/third
+	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0-zoom \
+		--start models/training/runs/third/best.pt --size 288 --epochs 3 --batch 24 --rate 3e-4 --warmup 0.1 \
+		--decay 0.05 --dropout 0.2 --cells 0.5 --close-ups 0.25 --freeze 7 --patience 100 --blend 0.5 --seed 22
 	.venv/bin/python models/training/export.py --check models/training/renders
 	.venv/bin/python models/training/quantize.py models/bottle.onnx \
 		--calibrate models/training/renders/train --check models/evaluation

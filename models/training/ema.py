@@ -34,12 +34,12 @@ class Average:
 
 @torch.no_grad()
 def between(start: dict[str, Tensor], model: nn.Module, share: float) -> nn.Module:
-    """A copy of `model` that went only a share of the way from `start`.
+    """A copy of `model` that went only a share of the way from `start`, but for what `start` does not have.
 
     It keeps more of what was known before (Wortsman et al., Robust fine-tuning of zero-shot models, 2022).
     """
     middle = copy.deepcopy(model)
     for key, value in middle.state_dict().items():
-        if value.dtype.is_floating_point:
+        if key in start and value.dtype.is_floating_point:
             value.copy_(torch.lerp(start[key], value, share))
     return middle

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 import time
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from sheet import save_mistakes
 from store import Store
 from teacher import Teacher
 from unfold import start_from_export
-from zoom import Zoom, place_loss
+from zoom import LOCATOR, Zoom, place_loss
 
 # a run may be resumed with other values of these
 MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
@@ -240,7 +239,8 @@ def train(options: argparse.Namespace) -> None:
         layer.requires_grad_(False)
     model = model.to(device, memory_format=torch.channels_last)
     print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
-    start = copy.deepcopy(model.state_dict())
+    # from one look, what finds the place of the second begins with nothing and has no way back
+    start = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(LOCATOR)}
     steps = sum(source.weight * len(source.train) for source in sources) / options.batch
     # over two epochs where those are short, so that the average keeps up with small sets
     span = min(500.0, max(2 * steps, 2.0))

@@ -26,6 +26,8 @@ SMALLEST_WINDOW = 0.2
 # one is looked at, and not the middle between them
 SHARPNESS = 3.0
 LOCATOR_CHANNELS = 48
+# in the names of its weights
+LOCATOR = "locate."
 # in training windows are off by so much: the logarithm of their side, and their middle in neck sizes
 SIDE_JITTER, MIDDLE_JITTER = 0.4, 0.25
 
@@ -174,4 +176,4 @@ class Zoom(nn.Module):
     def from_one_look(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a network that looks once knows, for both looks; the locator stays as it is."""
         both = {f"{look}.{key}": value for look in ("first", "second") for key, value in weights.items()}
-        return both | {f"locate.{key}": value for key, value in self.locate.state_dict().items()}
+        return both | {f"{LOCATOR}{key}": value for key, value in self.locate.state_dict().items()}
