@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from data import to_pixels
+from data import middles, to_pixels
 
 # How often each change is made.
 PERSPECTIVE, MIRROR, UPSIDE_DOWN = 0.4, 0.5, 0.05
@@ -101,7 +101,7 @@ def moved_box(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def warp(squares: Tensor, matrices: Tensor, size: int) -> Tensor:
     """Samples every square through its homography, mirrored beyond the edges."""
-    line = (torch.arange(size) + 0.5) * 2 / size - 1
+    line = middles(size)
     y, x = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3)
     there = points @ matrices.transpose(1, 2)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data import middles
 from model import Classifier
 
 # Necks of other bottles in the picture have no box and count as background, hence the doubt.
@@ -34,7 +35,7 @@ def cell_targets(necks: Tensor, labels: Tensor, side: int, background: int) -> T
     `necks` are boxes in a square from -1 to 1. Cells are of the neck if their middle is,
     background if they do not touch it, and ignored otherwise or where it is unknown.
     """
-    line = (torch.arange(side) + 0.5) * 2 / side - 1
+    line = middles(side)
     y, x = torch.meshgrid(line, line, indexing="ij")
     x0, y0, x1, y1 = (necks[:, k, None, None] for k in range(4))
     half = 1 / side

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from networks import Network, last_layers, make_network
-from zoom import Zoom
+from networks import Network, fitting, last_layers, make_network
+from zoom import ZOOMS
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -45,11 +45,8 @@ def load_model(path: Path) -> tuple[Network, list[str], int]:
 def start_from(path: Path, model: Network, names: list[str]) -> bool:
     """Takes over the weights of another run; its last layer only if the classes are the same, and says whether."""
     other = load(path)
-    weights = other["model"]
-    if isinstance(model, Zoom) and other["scale"] == model.first.scale:
-        weights = model.from_one_look(weights)
-    elif other["scale"] != model.scale:
+    if other["scale"] not in (model.scale, ZOOMS.get(model.scale)):
         raise SystemExit(f"{path}: is of scale {other['scale']}, not {model.scale}")
     own = {} if other["names"] == names else last_layers(model)
-    model.load_state_dict(weights | own)
+    model.load_state_dict(fitting(model, other["model"]) | own)
     return not own

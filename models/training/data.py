@@ -155,6 +155,11 @@ def preprocess(path: Path, size: Size) -> Tensor:
     return to_tensor(centre_crop(open_rgb(path), size))
 
 
+def middles(count: int) -> Tensor:
+    """Where the middles of a row of so many pixels or cells are, from -1 to 1."""
+    return (torch.arange(count) + 0.5) * 2 / count - 1
+
+
 def box_in_square(box: Box, width: int, height: int) -> Box:
     """A box in pixels of the picture, in its centre square, whose sides run from -1 to 1."""
     half = min(width, height) / 2

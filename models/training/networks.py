@@ -24,9 +24,18 @@ def last_layers(model: Network) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in model.named_parameters() if id(value) in own}
 
 
-def looks(model: Network, pictures: Tensor, necks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Feature maps, and the logits of each look that a network takes in training."""
+def fitting(model: Network, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as the model names them: those of one look for both, if it looks twice."""
+    if isinstance(model, Zoom) and not any(name.startswith("first.") for name in weights):
+        return model.from_one_look(weights)
+    return weights
+
+
+def looks(
+    model: Network, pictures: Tensor, necks: Tensor
+) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+    """Feature maps, the logits of each look that a network takes in training, and where it found the necks, if it does."""
     if isinstance(model, Zoom):
         return model.looks(pictures, necks)
     maps, logits = model.maps_and_logits(pictures)
-    return maps, [logits]
+    return maps, [logits], None

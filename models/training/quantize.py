@@ -19,13 +19,12 @@ from onnxruntime.quantization.calibrate import CalibrationMethod
 from bias import correct_biases
 from data import SUFFIXES, preprocess
 from export import read_metadata
+from zoom import LOCATOR
 
 # The attention of newer models, everything behind the last convolution and where a second look
 # goes stay in float: they cost little time and lose the most.
 QUANTISED = ["Conv", "Sigmoid", "Mul", "Add", "Concat", "Split", "MaxPool", "Clip"]
 PRODUCTS = {"Gemm", "MatMul", "Softmax"}
-# in the names of what finds the place, in exports of zoom.py
-LOCATOR = "/locate/"
 DEFAULT_SIZE = 224
 
 
@@ -129,7 +128,7 @@ def quantize(path: Path, pictures: list[Path], out: Path) -> None:
         graph = onnx.load(str(folded)).graph
         if any(w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) > 1 for w in graph.initializer):
             raise Refused("its weights are half precision; quantise a float32 export")
-        exact = [*behind_products(graph), *(node.name for node in graph.node if LOCATOR in node.name)]
+        exact = [*behind_products(graph), *(node.name for node in graph.node if f"/{LOCATOR}/" in node.name)]
         correct_biases(folded, Pictures(pictures[::4], model_input).batches, exact)
         quantize_static(
             folded,

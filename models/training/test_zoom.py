@@ -13,13 +13,13 @@ from PIL import Image
 
 import train
 from checkpoint import load, load_model
-from data import to_tensor
+from data import middles, to_tensor
 from export import export, open_session
 from lite import Lite
 from networks import looks, make_network
 from options import parse_options
 from quantize import list_pictures, quantize
-from zoom import REACH, SHARPNESS, TRAINING_SIDE, Zoom, cell_middles, cut, found_place, place_loss, true_place, window
+from zoom import REACH, SHARPNESS, TRAINING_SIDE, Zoom, cut, found_place, place_loss, true_place, window
 
 UNKNOWN = [float("nan")] * 4
 
@@ -54,7 +54,7 @@ def test_a_window_stays_in_the_picture() -> None:
 
 def located(necks: torch.Tensor, side: int) -> torch.Tensor:
     """What a locator that is right says: [batch, 2, side, side]."""
-    place, line = true_place(necks), cell_middles(side)
+    place, line = true_place(necks), middles(side)
     apart = (line - place[:, 0, None])[:, None, :] ** 2 + (line - place[:, 1, None])[:, :, None] ** 2
     return torch.stack([-apart * side**2, place[:, 2, None, None].log().expand_as(apart)], 1)
 
@@ -83,7 +83,7 @@ def test_it_begins_with_what_one_look_knows() -> None:
     one, two = Lite("lite0").eval(), Zoom("lite0-zoom").eval()
     two.load_state_dict(two.from_one_look(one.state_dict()))
     pictures = torch.rand(2, 3, 96, 96)
-    _, (first, second) = looks(two, pictures, torch.tensor([UNKNOWN, [-1.0, -1, 1, 1]]))
+    _, (first, second), _ = looks(two, pictures, torch.tensor([UNKNOWN, [-1.0, -1, 1, 1]]))
     assert torch.equal(first, one(pictures))
     # the second picture's neck is the whole of it
     whole = cut(pictures, torch.tensor([[0, 0, 1.0]]).expand(2, 3), TRAINING_SIDE)

@@ -30,7 +30,7 @@ from sheet import save_mistakes
 from store import Store
 from teacher import Teacher
 from unfold import start_from_export
-from zoom import LOCATOR, Zoom, place_loss
+from zoom import LOCATOR, place_loss
 
 # a run may be resumed with other values of these
 MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
@@ -147,10 +147,9 @@ def train_epoch(
         is_mixed = pictures is not plain
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            maps, logits = looks(run.model, pictures, necks)
+            maps, logits, located = looks(run.model, pictures, necks)
             cells = run.cells(maps)
             lessons = run.teacher.losses(pictures, maps, sum(logits) / len(logits)) if run.teacher else None
-            located = run.model.locate(maps) if isinstance(run.model, Zoom) else None
         # each look learns by itself, lest one leave it to the other
         loss = torch.stack([
             functional.cross_entropy(each.float(), targets.to(device), label_smoothing=options.smoothing)
@@ -240,7 +239,7 @@ def train(options: argparse.Namespace) -> None:
     model = model.to(device, memory_format=torch.channels_last)
     print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
     # from one look, what finds the place of the second begins with nothing and has no way back
-    start = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(LOCATOR)}
+    start = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(f"{LOCATOR}.")}
     steps = sum(source.weight * len(source.train) for source in sources) / options.batch
     # over two epochs where those are short, so that the average keeps up with small sets
     span = min(500.0, max(2 * steps, 2.0))

@@ -19,9 +19,8 @@ from torch.nn import functional
 
 from data import to_pixels
 from export import read_metadata
-from networks import Network, last_layers
+from networks import Network, fitting, last_layers
 from store import Store
-from zoom import Zoom
 
 PICTURES, BATCH = 256, 16
 # the length of a filter of He's initialisation, whatever its number of inputs
@@ -48,8 +47,7 @@ def start_from_export(path: Path, model: Network, names: list[str], store: Store
     `store` holds the training pictures, a few of which tell how large activations are.
     """
     weights, classes = read_export(path)
-    if isinstance(model, Zoom) and not any(name.startswith("first.") for name in weights):
-        weights = model.from_one_look(weights)
+    weights = fitting(model, weights)
     if classes != names:
         weights |= last_layers(model)
     step = max(1, len(store) // PICTURES)

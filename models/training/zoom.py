@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data import middles
 from lite import Lite
 
 # what one look is called, and what two are
@@ -26,8 +27,8 @@ SMALLEST_WINDOW = 0.2
 # one is looked at, and not the middle between them
 SHARPNESS = 3.0
 LOCATOR_CHANNELS = 48
-# in the names of its weights
-LOCATOR = "locate."
+# in the names of its weights and of its operators
+LOCATOR = "locate"
 # in training windows are off by so much: the logarithm of their side, and their middle in neck sizes
 SIDE_JITTER, MIDDLE_JITTER = 0.4, 0.25
 
@@ -49,18 +50,13 @@ class Locator(nn.Module):
         return self.leave(functional.relu(self.join(both)))
 
 
-def cell_middles(side: int) -> Tensor:
-    """Where the cells of a row are, from -1 to 1."""
-    return (torch.arange(side) + 0.5) * 2 / side - 1
-
-
 def found_place(located: Tensor) -> Tensor:
     """The neck's middle and its longer side, [batch, 3], in a square from -1 to 1."""
     side = int(located.shape[2])
     share = located[:, 0].flatten(1).softmax(1)
     size = (share * located[:, 1].flatten(1)).sum(1).exp()
     share = share.view(-1, side, side)
-    line = cell_middles(side).to(located.device)
+    line = middles(side).to(located.device)
     x, y = (share.sum(1) * line).sum(1), (share.sum(2) * line).sum(1)
     return torch.stack([x, y, size], 1)
 
@@ -78,15 +74,16 @@ def place_loss(located: Tensor, necks: Tensor) -> Tensor:
         return located.new_zeros(())
     located, place = located[known], true_place(necks[known].to(located.device))
     side = located.shape[2]
-    line = cell_middles(side).to(located.device)
+    line = middles(side).to(located.device)
     # the middle, shared among the cells around it
     near = [(1 - (line - place[:, k, None]).abs() * side / 2).clamp(min=0) for k in (0, 1)]
     target = (near[1][:, :, None] * near[0][:, None, :]).flatten(1)
     target = target / target.sum(1, keepdim=True).clamp(min=1e-6)
     missed = -(target * (located[:, 0].flatten(1) / SHARPNESS).log_softmax(1)).sum(1)
-    off = located[:, 1].flatten(1) - place[:, 2, None].clamp(min=1e-3).log()
-    sizes = (target * functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none")).sum(1)
-    return (missed + sizes).mean()
+    sizes = located[:, 1].flatten(1)
+    wanted = place[:, 2, None].clamp(min=1e-3).log().expand_as(sizes)
+    off = (target * functional.smooth_l1_loss(sizes, wanted, reduction="none")).sum(1)
+    return (missed + off).mean()
 
 
 def window(place: Tensor, reach: float | Tensor = REACH) -> Tensor:
@@ -106,7 +103,7 @@ def cut(pictures: Tensor, windows: Tensor, side: int = CLOSE_SIDE) -> Tensor:
 
 def resampling(middle: Tensor, half: Tensor, inputs: int, outputs: int) -> Tensor:
     """The share of each input pixel in each output pixel of a line: [batch, outputs, inputs]."""
-    at = middle[:, None] + half[:, None] * cell_middles(outputs).to(middle.device)
+    at = middle[:, None] + half[:, None] * middles(outputs).to(middle.device)
     at = (at + 1) * (inputs / 2) - 0.5
     spread = (half * (inputs / outputs)).clamp(min=1.0)[:, None, None]
     share = (1 - (at[:, :, None] - torch.arange(inputs, device=at.device)).abs() / spread).clamp(min=0)
@@ -143,16 +140,18 @@ class Zoom(nn.Module):
         """The whole first look, then the layers of the second up to its head."""
         return [self.first, *self.second.body]
 
-    def looks(self, x: Tensor, necks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """For training: the first look's maps, and the logits of both, the second near the neck where that is known."""
+    def looks(self, x: Tensor, necks: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """For training: the first look's maps, the logits of both, the second near the neck where that is known, and
+        what the locator says."""
         maps, first = self.first.maps_and_logits(x)
+        located = self.locate(maps)
         with torch.no_grad():
-            place, true = found_place(self.locate(maps)), true_place(necks.to(x.device))
+            place, true = found_place(located), true_place(necks.to(x.device))
             place = torch.where(torch.isfinite(true), true, place)
             place[:, :2] += place[:, 2:] * MIDDLE_JITTER * (2 * torch.rand_like(place[:, :2]) - 1)
             reach = REACH * (SIDE_JITTER * (2 * torch.rand_like(place[:, 2]) - 1)).exp()
             close = cut(x, window(place, reach), TRAINING_SIDE)
-        return maps, [first, self.second(close.contiguous(memory_format=torch.channels_last))]
+        return maps, [first, self.second(close.contiguous(memory_format=torch.channels_last))], located
 
     def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The first look's maps, and the logits."""
@@ -176,4 +175,4 @@ class Zoom(nn.Module):
     def from_one_look(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a network that looks once knows, for both looks; the locator stays as it is."""
         both = {f"{look}.{key}": value for look in ("first", "second") for key, value in weights.items()}
-        return both | {f"{LOCATOR}{key}": value for key, value in self.locate.state_dict().items()}
+        return both | {f"{LOCATOR}.{key}": value for key, value in self.locate.state_dict().items()}
