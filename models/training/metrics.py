@@ -9,6 +9,8 @@ from torch.nn import functional
 from data import GROUPS, Sample
 
 BINS = 15
+# so that a few pictures, all right, make no network quite sure
+WEIGHTS = (0.01, 2.0)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -38,6 +40,26 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     grid = torch.logspace(-0.69315, 1.60944, 400, base=torch.e)
     losses = [functional.cross_entropy(logits / value, labels).item() for value in grid]
     return grid[losses.index(min(losses))].item()
+
+
+def fit_weights(looks: Tensor, labels: Tensor) -> list[float]:
+    """How often each of several logits, [looks, pictures, classes], goes into a sum that makes the labels likeliest.
+
+    Of one it is 1 by its temperature.
+    """
+    # what came of inference mode cannot be learnt from
+    looks, labels = looks.clone(), labels.clone()
+    weights = torch.full((len(looks), 1, 1), 1 / len(looks), requires_grad=True)
+    fit = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        fit.zero_grad()
+        value = functional.cross_entropy((weights.clamp(*WEIGHTS) * looks).sum(0), labels)
+        value.backward()
+        return value
+
+    fit.step(loss)
+    return weights.detach().clamp(*WEIGHTS).flatten().tolist()
 
 
 def class_table(names: list[str], logits: Tensor, labels: Tensor) -> str:

@@ -31,11 +31,16 @@ def fitting(model: Network, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
+def served_looks(model: Network, pictures: Tensor) -> list[Tensor]:
+    """The logits of each look that a network takes in service; it answers with their mean."""
+    return model.served_looks(pictures)[1] if isinstance(model, Zoom) else [model(pictures)]
+
+
 def looks(
-    model: Network, pictures: Tensor, necks: Tensor
+    model: Network, pictures: Tensor, necks: Tensor, only: str | None = None
 ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
     """Feature maps, the logits of each look that a network takes in training, and where it found the necks, if it does."""
     if isinstance(model, Zoom):
-        return model.looks(pictures, necks)
+        return model.looks(pictures, necks, only)
     maps, logits = model.maps_and_logits(pictures)
     return maps, [logits], None

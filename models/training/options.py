@@ -11,6 +11,7 @@ import torch
 
 from lite import LITES
 from networks import NAMES
+from zoom import LOOKS, ZOOMS
 
 
 def default_workers() -> int:
@@ -64,7 +65,12 @@ def parse_options(arguments: list[str] | None = None, description: str | None = 
     parser.add_argument(
         "--freeze", type=int, default=0, metavar="N",
         help="first layers that stay as they start; 6 of lite0's 17 know edges already and spare a third of the time; "
-        "of lite0-zoom's 18 the first is the whole first look",
+        "of lite0-zoom's 18 the first is the whole first look, and with --look it has 17",
+    )
+    parser.add_argument(
+        "--look", choices=LOOKS,
+        help="of a network that looks twice only this look learns: the first, with where it finds necks; or the second, "
+        "from windows of known necks, which takes half the time",
     )
     parser.add_argument(
         "--pretrained", action="store_true", help="start a teacher from its published weights"
@@ -110,6 +116,8 @@ def parse_options(arguments: list[str] | None = None, description: str | None = 
     options = parser.parse_args(arguments)
     if options.pretrained and options.scale not in LITES:
         parser.error(f"--pretrained: only for {', '.join(LITES)}, not {options.scale}")
+    if options.look and (options.scale not in ZOOMS or options.teacher):
+        parser.error(f"--look: only for {', '.join(ZOOMS)}, and without --teacher")
     if not 0 <= options.blend <= 1:
         parser.error(f"--blend: from 0 to 1, not {options.blend}")
     if options.blend < 1 and not options.start:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 import augment
@@ -15,11 +16,11 @@ def generators(count: int, epoch: int = 0) -> list[np.random.Generator]:
 def test_same_numbers_same_views() -> None:
     squares = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
     necks = np.full((12, 4), np.nan, np.float32)
-    first, _ = augment.views(squares, necks, 48, generators(12))
+    first, _ = augment.views(squares, necks, 48, generators(12), augment.random_warp)
     assert first.shape == (12, 3, 48, 48)
     assert 0 <= first.min() and first.max() <= 1
-    assert torch.equal(first, augment.views(squares, necks, 48, generators(12))[0])
-    assert not torch.equal(first, augment.views(squares, necks, 48, generators(12, epoch=1))[0])
+    assert torch.equal(first, augment.views(squares, necks, 48, generators(12), augment.random_warp)[0])
+    assert not torch.equal(first, augment.views(squares, necks, 48, generators(12, epoch=1), augment.random_warp)[0])
 
 
 def test_the_neck_stays_in_view() -> None:
@@ -42,6 +43,17 @@ def test_a_box_moves_with_its_pixels() -> None:
         box = (augment.moved_box(neck, matrix) + 1) * 50
         inside = view[0, 0, int(box[1]) : int(box[3]) + 1, int(box[0]) : int(box[2]) + 1]
         assert (inside > 0.5).sum() > 0.3 * inside.numel()
+
+
+def test_a_turn_makes_no_neck_larger() -> None:
+    neck = np.array([-0.2, -0.4, 0.2, 0.4], np.float32)
+    assert np.allclose(augment.moved_oval(neck, np.eye(3)), neck)
+    angle = np.radians(12)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    corners, oval = augment.moved_box(neck, turn), augment.moved_oval(neck, turn)
+    assert corners[3] > 1.05 * neck[3]
+    assert oval[3] == pytest.approx(neck[3], rel=0.02)
+    assert np.isnan(augment.moved_oval(np.full(4, np.nan, np.float32), turn)).all()
 
 
 def test_nothing_covers_the_neck() -> None:

@@ -15,7 +15,7 @@ from batches import Views, scenes
 from checkpoint import load, load_model
 from data import find_samples, list_samples, pair_by_name, preprocess
 from export import export, open_session
-from metrics import calibration_error, class_table, confusion, fit_temperature
+from metrics import calibration_error, class_table, confusion, fit_temperature, fit_weights
 from options import parse_options
 from store import Store
 
@@ -48,7 +48,7 @@ def test_any_class_folders(data: Path, tmp_path: Path, capsys: pytest.CaptureFix
     run(data, tmp_path / "run", "--epochs", "6", "--small-size", "32")
     printed = capsys.readouterr().out
     assert "classes: Céu, mar azul, relva" in printed
-    for figure in ("precision", "recall", "accuracy", "calibration error", "temperature"):
+    for figure in ("precision", "recall", "accuracy", "calibration error", "the logits of each look count"):
         assert figure in printed
     model, names, size = load_model(tmp_path / "run" / "best.pt")
     assert (names, size) == (NAMES, 32)
@@ -110,7 +110,7 @@ def test_frozen_layers_stay_as_they_start(data: Path, tmp_path: Path) -> None:
         before, after = (load_model(folder / "best.pt")[0].body for folder in (first, second))
         assert len(after) == layers
         for number, (old, new) in enumerate(zip(before, after)):
-            # the temperature goes into last layers
+            # how much a look counts goes into last layers
             kept = {key: value for key, value in old.state_dict().items() if not key.startswith("_fc.")}
             same = [torch.equal(new.state_dict()[key], value) for key, value in kept.items()]
             assert all(same) if number < 3 else not any(same), number
@@ -188,6 +188,21 @@ def test_calibration_error() -> None:
     sure = torch.tensor([[0.999, 0.001]]).log().expand(10, 2)
     assert calibration_error(sure, labels) == pytest.approx(0.199, abs=1e-3)
     assert fit_temperature(sure, labels) == pytest.approx(4.98, abs=0.05)
+
+
+def test_a_look_counts_as_much_as_it_knows() -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (600,), generator=rng)
+    noise = torch.randn(2, 600, 2, generator=rng)
+    good, poor = 2 * torch.eye(2)[labels] + noise[0], noise[1]
+    [alone] = fit_weights(good[None], labels)
+    assert alone == pytest.approx(1 / fit_temperature(good, labels), rel=0.01)
+    with torch.inference_mode():
+        both = torch.stack([good, poor])
+    first, second = fit_weights(both, labels)
+    assert first == pytest.approx(alone, rel=0.05) and second < 0.2
+    # of what is always right nothing follows
+    assert fit_weights(10 * torch.eye(2)[labels][None], labels) == [pytest.approx(2, abs=1.1)]
 
 
 def test_class_table() -> None:

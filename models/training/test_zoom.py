@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from lite import Lite
 from networks import looks, make_network
 from options import parse_options
 from quantize import list_pictures, quantize
-from zoom import REACH, SHARPNESS, TRAINING_SIDE, Zoom, cut, found_place, place_loss, true_place, window
+from zoom import REACH, SHARPNESS, TRAINING_SIDE, Zoom, cut, found_place, place_loss, true_place, window, window_warp
 
 UNKNOWN = [float("nan")] * 4
 
@@ -110,6 +112,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def val_necks(data: Path, paths: list[Path]) -> torch.Tensor:
+    """Where the crosses of some pictures of val are, from -1 to 1."""
+    boxes = {note["file"]: note["neck"] for note in map(json.loads, (data / "val" / "manifest.jsonl").open())}
+    return torch.tensor([boxes[f"{path.parent.name}/{path.name}"] for path in paths]) / 32 - 1
+
+
 def run(data: Path, out: Path, *more: str) -> None:
     options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache"), "--device", "cpu"]
     options += ["--size", "64", "--batch", "12", "--workers", "0", "--scale", "lite0-zoom", "--warmup", "0.2"]
@@ -122,8 +130,7 @@ def test_it_learns_to_look_and_its_export_and_int8_form_do_the_same(data: Path, 
     assert isinstance(model, Zoom) and size == 64
     paths = list_pictures(data / "val", 100)
     pictures = torch.stack([to_tensor(Image.open(path)) for path in paths])
-    boxes = {note["file"]: note["neck"] for note in map(json.loads, (data / "val" / "manifest.jsonl").open())}
-    necks = torch.tensor([boxes[f"{path.parent.name}/{path.name}"] for path in paths]) / 32 - 1
+    necks = val_necks(data, paths)
     with torch.inference_mode():
         expected = model.probabilities(pictures).numpy()
         place = found_place(model.locate(model.first.maps_and_logits(pictures)[0]))
@@ -167,3 +174,45 @@ def test_it_starts_from_a_run_or_an_export_of_one_look(data: Path, tmp_path: Pat
     run(data, tmp_path / "three", *more, str(tmp_path / "one.onnx"))
     with pytest.raises(SystemExit, match="is of scale lite0-zoom, not lite0"):
         run(data, tmp_path / "four", "--scale", "lite0", "--start", str(tmp_path / "two" / "best.pt"))
+
+
+def test_a_window_for_training_is_about_where_it_will_be_in_service() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        x, y, wide, tall = rng.uniform((-0.9, -0.9, 0.05, 0.05), (0.4, 0.4, 0.5, 0.5))
+        neck = np.array([x, y, x + wide, y + tall], np.float32)
+        x, y, half = window(true_place(torch.from_numpy(neck)[None]))[0].tolist()
+        matrix = window_warp(neck, rng)
+        middle = matrix[:2, 2]
+        around = matrix[:2, :2] - np.outer(middle, matrix[2, :2])
+        assert np.sqrt(abs(np.linalg.det(around))) == pytest.approx(half, rel=0.5)
+        assert middle == pytest.approx((x, y), abs=(0.25 / 0.75 + 0.5) * half)
+
+
+@pytest.mark.parametrize(("look", "learning"), [("first", ("first.", "locate.")), ("second", ("second.",))])
+def test_a_look_can_learn_alone(
+    look: str, learning: tuple[str, ...], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(data, tmp_path / "both", "--epochs", "1")
+    start = tmp_path / "both" / "best.pt"
+    before = load_model(start)[0].state_dict()
+    capsys.readouterr()
+    more = ("--epochs", "6", "--rate", "3e-3", "--dropout", "0", "--start", str(start))
+    run(data, tmp_path / "alone", "--look", look, *more)
+    after = load(tmp_path / "alone" / "last.pt")["average"]
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all(key.startswith(learning) for key in changed)
+    assert all(key in changed for key in before if key.startswith(learning) and key.endswith("weight"))
+    losses = [float(each) for each in re.findall(r" train (\d\.\d+)", capsys.readouterr().out)]
+    assert len(losses) == 6 and losses[-1] < 0.6 * losses[0], losses
+
+
+def test_only_known_necks_can_be_looked_at_alone(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(data, tmp_path / "unknown")
+    (tmp_path / "unknown" / "train" / "manifest.jsonl").unlink()
+    with pytest.raises(SystemExit, match="--look second: .*unknown: needs a manifest that says where each neck is"):
+        run(tmp_path / "unknown", tmp_path / "run", "--look", "second")
+    for wrong in (("--scale", "lite0"), ("--teacher", "best.pt")):
+        with pytest.raises(SystemExit):
+            parse_options(["--scale", "lite0-zoom", "--look", "second", *wrong])
+        assert "--look: only for lite0-zoom, and without --teacher" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from data import Folders, find_samples, pair_by_name
 from ema import Average, between
 from lite import published_weights
 from memory import keep_freed_memory
-from metrics import accuracy, class_table, fit_temperature, group_table
-from networks import Network, looks, make_network
+from metrics import accuracy, class_table, fit_temperature, fit_weights, group_table
+from networks import Network, looks, make_network, served_looks
 from options import parse_options
 from sheet import save_mistakes
 from store import Store
 from teacher import Teacher
 from unfold import start_from_export
-from zoom import LOCATOR, place_loss
+from zoom import LOCATOR, TRAINING_SIDE, place_loss, window_warp
 
 # a run may be resumed with other values of these
 MAY_CHANGE = {"resume", "out", "cache", "workers", "device", "patience", "start"}
@@ -116,13 +117,23 @@ def learning_rate(epoch: float, epochs: float, warmup: float, peak: float) -> fl
 
 
 def image_size(epoch: int, options: argparse.Namespace) -> int:
-    """Early epochs see smaller pictures, which is faster."""
+    """Early epochs see smaller pictures, which is faster, and a second look only windows."""
+    if options.look == "second":
+        return TRAINING_SIDE
     return options.small_size if epoch < options.small_epochs else options.size
 
 
-def close_ups(epoch: int, options: argparse.Namespace) -> float:
-    """The share of views from close by: most at first, where small pictures show little else."""
-    return CLOSE_AT_FIRST if epoch < options.small_epochs else options.close_ups
+def framing(epoch: int, options: argparse.Namespace) -> augment.Framing:
+    """What of a picture is seen: at first mostly what is close by, as small pictures show little else."""
+    if options.look == "second":
+        return window_warp
+    close = CLOSE_AT_FIRST if epoch < options.small_epochs else options.close_ups
+    return partial(augment.random_warp, close=close)
+
+
+def learning_layers(model: Network, options: argparse.Namespace) -> list[nn.Module]:
+    """The layers up to the head, in order, of what learns."""
+    return (getattr(model, options.look) if options.look else model).body
 
 
 def train_epoch(
@@ -130,7 +141,7 @@ def train_epoch(
 ) -> float:
     """One pass over the training pictures; gives the mean loss."""
     run.model.train()
-    for layer in run.model.body[: options.freeze]:
+    for layer in learning_layers(run.model, options)[: options.freeze]:
         layer.eval()  # normalisations keep what they have measured
     run.cells.train()
     if run.teacher:
@@ -147,7 +158,7 @@ def train_epoch(
         is_mixed = pictures is not plain
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
-            maps, logits, located = looks(run.model, pictures, necks)
+            maps, logits, located = looks(run.model, pictures, necks, options.look)
             cells = run.cells(maps)
             lessons = run.teacher.losses(pictures, maps, sum(logits) / len(logits)) if run.teacher else None
         # each look learns by itself, lest one leave it to the other
@@ -174,15 +185,21 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def answers(model: nn.Module, store: Store, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Logits and labels of a store's pictures, in order."""
+def look_answers(model: Network, store: Store, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits of each look [looks, pictures, classes], and the labels, of a store's pictures in order."""
     model.eval()
     logits, labels = [], []
     for pictures, truth in plain_batches(store, batch):
         pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
-        logits.append(model(pictures).float().cpu())
+        logits.append(torch.stack(served_looks(model, pictures)).float().cpu())
         labels.append(truth)
-    return torch.cat(logits), torch.cat(labels)
+    return torch.cat(logits, 1), torch.cat(labels)
+
+
+def answers(model: Network, store: Store, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a store's pictures, in order."""
+    logits, labels = look_answers(model, store, batch, device)
+    return logits.mean(0), labels
 
 
 def open_sources(options: argparse.Namespace) -> tuple[list[str], list[Source]]:
@@ -196,7 +213,10 @@ def open_sources(options: argparse.Namespace) -> tuple[list[str], list[Source]]:
             raise SystemExit(f"{path}: has the classes {found.names}, not {names}")
         if not found.train or not found.val:
             raise SystemExit(f"{path}: too few pictures to learn from and to choose by")
-        side = round(options.size * DETAIL / 32) * 32
+        windows = options.look == "second"
+        if windows and not all(sample.neck for sample in found.train):
+            raise SystemExit(f"--look second: {path}: needs a manifest that says where each neck is")
+        side = options.size if windows else round(options.size * DETAIL / 32) * 32
         known = pair_by_name(found.train) if options.pairs else found.train
         stores = [Store(known, side, options.cache)]
         stores += [Store(split, options.test_size, options.cache) for split in (found.val, found.test)]
@@ -232,9 +252,10 @@ def train(options: argparse.Namespace) -> None:
         model.load_pretrained(published_weights(options.scale))
     if options.blend < 1 and not knows_all:
         raise SystemExit(f"--blend: {options.start} has other classes than {names}")
-    if options.freeze > len(model.body):
-        raise SystemExit(f"--freeze: {options.scale} has {len(model.body)} layers before its head, not {options.freeze}")
-    for layer in model.body[: options.freeze]:
+    layers = learning_layers(model, options)
+    if options.freeze > len(layers):
+        raise SystemExit(f"--freeze: {options.scale} has {len(layers)} layers before its head, not {options.freeze}")
+    for layer in layers[: options.freeze]:
         layer.requires_grad_(False)
     model = model.to(device, memory_format=torch.channels_last)
     print(f"{options.scale}: {sum(p.numel() for p in model.parameters()):,} parameters")
@@ -271,7 +292,7 @@ def train(options: argparse.Namespace) -> None:
         views = Views(
             [source.train for source in sources],
             [source.weight for source in sources],
-            size, options.batch, options.seed, progress.epoch, close_ups(progress.epoch, options),
+            size, options.batch, options.seed, progress.epoch, framing(progress.epoch, options),
         )
         batches = training_batches(views, options.workers)
         train_loss = train_epoch(run, batches, len(names), options, device)
@@ -313,13 +334,15 @@ def finish(
     """Makes the confidences of the best epoch honest, then prints its figures."""
     model, names, size = checkpoint.load_model(best)
     model = model.to(device, memory_format=torch.channels_last)
-    temperature = fit_temperature(*answers(model, sources[0].val, options.batch, device))
+    weights = fit_weights(*look_answers(model, sources[0].val, options.batch, device))
     with torch.no_grad():
-        for linear in model.last_layers:
-            linear.weight.div_(temperature)
-            linear.bias.div_(temperature)
+        for linear, weight in zip(model.last_layers, weights):
+            # for the mean, which the network gives
+            linear.weight.mul_(len(weights) * weight)
+            linear.bias.mul_(len(weights) * weight)
     checkpoint.save_model(best, model, names, size)
-    print(f"temperature {temperature:.3f}, fitted on val and folded into the last layer")
+    told = ", ".join(f"{weight:.3f}" for weight in weights)
+    print(f"the logits of each look count {told} times, fitted on val and folded into the last layers")
     for number, source in enumerate(sources):
         for split, store in (("val", source.val), ("test", source.test)):
             if not len(store):

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from augment import focused_warp
 from data import middles
 from lite import Lite
 
 # what one look is called, and what two are
 ZOOMS = {"lite0-zoom": "lite0"}
+LOOKS = ("first", "second")
 # the side of the second look in pixels, in training and in service (as with --test-size), and how many
 # times as wide as the neck it is
 TRAINING_SIDE, CLOSE_SIDE, REACH = 160, 192, 1.5
@@ -94,6 +97,14 @@ def window(place: Tensor, reach: float | Tensor = REACH) -> Tensor:
     return torch.cat([middle, half[:, None]], 1)
 
 
+def window_warp(neck: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A homography from a view to the window of a known neck, off by as much as in training."""
+    size = float((neck[2:] - neck[:2]).max())
+    middle, half = (neck[:2] + neck[2:]) / 2, size * REACH / 2
+    near, far = np.clip(half * np.exp([-SIDE_JITTER, SIDE_JITTER]), SMALLEST_WINDOW, 1.0)
+    return focused_warp(middle, (near, far), rng, drift=size * MIDDLE_JITTER)
+
+
 def cut(pictures: Tensor, windows: Tensor, side: int = CLOSE_SIDE) -> Tensor:
     """What is in each window, [batch, 3, side, side]; bilinear, antialiased where it gets smaller."""
     rows = resampling(windows[:, 1], windows[:, 2], int(pictures.shape[2]), side)
@@ -140,11 +151,21 @@ class Zoom(nn.Module):
         """The whole first look, then the layers of the second up to its head."""
         return [self.first, *self.second.body]
 
-    def looks(self, x: Tensor, necks: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def looks(
+        self, x: Tensor, necks: Tensor, only: str | None = None
+    ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """For training: the first look's maps, the logits of both, the second near the neck where that is known, and
-        what the locator says."""
+        what the locator says.
+
+        The same of the first look only, or of the second, for which pictures are the windows.
+        """
+        if only == "second":
+            maps, second = self.second.maps_and_logits(x)
+            return maps, [second], None
         maps, first = self.first.maps_and_logits(x)
         located = self.locate(maps)
+        if only == "first":
+            return maps, [first], located
         with torch.no_grad():
             place, true = found_place(located), true_place(necks.to(x.device))
             place = torch.where(torch.isfinite(true), true, place)
@@ -153,11 +174,16 @@ class Zoom(nn.Module):
             close = cut(x, window(place, reach), TRAINING_SIDE)
         return maps, [first, self.second(close.contiguous(memory_format=torch.channels_last))], located
 
-    def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The first look's maps, and the logits."""
+    def served_looks(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The first look's maps, and the logits of both."""
         maps, first = self.first.maps_and_logits(x)
         close = cut(x, window(found_place(self.locate(maps))))
-        return maps, (first + self.second(close)) / 2
+        return maps, [first, self.second(close)]
+
+    def maps_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The first look's maps, and the logits."""
+        maps, (first, second) = self.served_looks(x)
+        return maps, (first + second) / 2
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maps_and_logits(x)[1]
@@ -174,5 +200,5 @@ class Zoom(nn.Module):
 
     def from_one_look(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a network that looks once knows, for both looks; the locator stays as it is."""
-        both = {f"{look}.{key}": value for look in ("first", "second") for key, value in weights.items()}
+        both = {f"{look}.{key}": value for look in LOOKS for key, value in weights.items()}
         return both | {f"{LOCATOR}.{key}": value for key, value in self.locate.state_dict().items()}
