@@ -52,7 +52,7 @@ def test_a_turn_makes_no_neck_larger() -> None:
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     corners, oval = augment.moved_box(neck, turn), augment.moved_oval(neck, turn)
     assert corners[3] > 1.05 * neck[3]
-    assert oval[3] == pytest.approx(neck[3], rel=0.02)
+    assert oval[3] == pytest.approx(neck[3], rel=0.03)
     assert np.isnan(augment.moved_oval(np.full(4, np.nan, np.float32), turn)).all()
 
 
