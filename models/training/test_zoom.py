@@ -112,12 +112,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def val_necks(data: Path, paths: list[Path]) -> torch.Tensor:
-    """Where the crosses of some pictures of val are, from -1 to 1."""
-    boxes = {note["file"]: note["neck"] for note in map(json.loads, (data / "val" / "manifest.jsonl").open())}
-    return torch.tensor([boxes[f"{path.parent.name}/{path.name}"] for path in paths]) / 32 - 1
-
-
 def run(data: Path, out: Path, *more: str) -> None:
     options = ["--data", str(data), "--out", str(out), "--cache", str(out.parent / "cache"), "--device", "cpu"]
     options += ["--size", "64", "--batch", "12", "--workers", "0", "--scale", "lite0-zoom", "--warmup", "0.2"]
@@ -130,7 +124,8 @@ def test_it_learns_to_look_and_its_export_and_int8_form_do_the_same(data: Path, 
     assert isinstance(model, Zoom) and size == 64
     paths = list_pictures(data / "val", 100)
     pictures = torch.stack([to_tensor(Image.open(path)) for path in paths])
-    necks = val_necks(data, paths)
+    boxes = {note["file"]: note["neck"] for note in map(json.loads, (data / "val" / "manifest.jsonl").open())}
+    necks = torch.tensor([boxes[f"{path.parent.name}/{path.name}"] for path in paths]) / 32 - 1
     with torch.inference_mode():
         expected = model.probabilities(pictures).numpy()
         place = found_place(model.locate(model.first.maps_and_logits(pictures)[0]))

@@ -300,7 +300,7 @@ def train(options: argparse.Namespace) -> None:
         scores = []
         for source in sources:
             logits, labels = answers(result, source.val, options.batch, device)
-            # with the temperature it would end with, so that being too sure does not count here
+            # with its best temperature, so that being too sure, which `finish` mends, does not count here
             loss = functional.cross_entropy(logits / fit_temperature(logits, labels), labels).item()
             scores.append((accuracy(logits, labels), loss))
         progress.epoch += 1
