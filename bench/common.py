@@ -93,6 +93,19 @@ def memory_mb(pid: int, field: str = "VmRSS") -> float:
     return kilobytes / 1024
 
 
+def fill_page_cache(folder: Path) -> None:
+    """Leaves no memory free, as on a machine that has been up for a while: reads a large file with nothing in it.
+
+    A virtual machine may have to get each free page from its host first, which makes new files ten times as dear.
+    """
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemFree:"))
+    with tempfile.NamedTemporaryFile(prefix="nothing-", dir=folder, delete=False) as file:
+        file.truncate(free)
+        while file.read(1 << 24):
+            pass
+
+
 class Service:
     """The service on a free port, with an empty data folder.
 

@@ -45,6 +45,7 @@ def measure(programs: dict[str, Path], folder: Path, size: str, seconds: int, se
     """One repeat: the limit, then the service with pictures it has not seen and with one it has."""
     files = common.pictures(size)
     repeat = {"limit": limit(programs["limit"], files, seconds, settings)}
+    common.fill_page_cache(folder)
     with common.Service(programs["relance"], folder, **settings) as service:
         for kind, connections in common.CONNECTIONS.items():
             for time in (1, seconds):  # the first warms up

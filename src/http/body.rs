@@ -127,23 +127,20 @@ async fn collect(
         let Ok(data) = frame.map_err(unreadable)?.into_data() else {
             continue;
         };
-        let length = if all.is_empty() {
-            first.len()
-        } else {
-            all.len()
-        } + data.len();
+        let length = first.len() + all.len() + data.len();
         if length > max {
             return Err(too_large());
         }
         share.grow_to(length)?;
-        // A body that comes in one piece is not copied.
-        if first.is_empty() && all.is_empty() {
+        // A body that comes in one piece is not copied. Any other piece is let go at once, so that the next one can be
+        // read into its memory.
+        if length == data.len() && announced.is_none_or(|whole| whole <= length) {
             first = data;
             continue;
         }
         if all.is_empty() {
             all.reserve(announced.unwrap_or(2 * length));
-            all.extend_from_slice(&first);
+            all.extend_from_slice(&std::mem::take(&mut first));
         }
         all.extend_from_slice(&data);
     }

@@ -4,8 +4,9 @@ use std::io::{Cursor, ErrorKind};
 
 use image::error::LimitErrorKind;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
+use super::pixels::Pixels;
 use super::{Format, ImageError, check_size, orientation};
 
 /// What a decoder says of the 8-bit RGB pixels it wrote.
@@ -25,7 +26,7 @@ pub(super) fn decode(
     bytes: &[u8],
     format: Format,
     max_pixels: u64,
-    pixels: &mut Vec<u8>,
+    pixels: &mut Pixels,
 ) -> Result<Decoded, ImageError> {
     let fail = |error: image::ImageError| match format {
         Format::WebP if is_cut_webp(bytes) => ImageError::Truncated { format },
@@ -43,8 +44,15 @@ pub(super) fn decode(
         Format::WebP => orientation::of_webp(bytes),
         _ => orientation::of_decoder(&mut decoder, bytes),
     };
-    let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
-    write_rgb(&picture, format, pixels)?;
+    if decoder.color_type() == ColorType::Rgb8 {
+        let room = pixels.room(3 * width as usize * height as usize);
+        // Some pictures leave pixels out.
+        room.fill(0);
+        decoder.read_image(room).map_err(fail)?;
+    } else {
+        let picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
+        write_rgb(&picture, format, pixels)?;
+    }
     Ok(Decoded {
         format,
         width,
@@ -77,26 +85,21 @@ fn image_format(format: Format) -> ImageFormat {
 fn write_rgb(
     picture: &DynamicImage,
     format: Format,
-    pixels: &mut Vec<u8>,
+    pixels: &mut Pixels,
 ) -> Result<(), ImageError> {
     fn high(value: u16) -> u8 {
         (value >> 8) as u8
     }
-    pixels.clear();
-    pixels.reserve(3 * picture.width() as usize * picture.height() as usize);
     match picture {
-        DynamicImage::ImageRgb8(p) => pixels.extend_from_slice(p),
-        DynamicImage::ImageRgba8(p) => pixels.extend(p.pixels().flat_map(|p| [p[0], p[1], p[2]])),
-        DynamicImage::ImageLuma8(p) => pixels.extend(p.iter().flat_map(|&v| [v; 3])),
-        DynamicImage::ImageLumaA8(p) => pixels.extend(p.pixels().flat_map(|p| [p[0]; 3])),
-        DynamicImage::ImageRgb16(p) => pixels.extend(p.iter().map(|&v| high(v))),
+        DynamicImage::ImageRgba8(p) => pixels.fill(p.pixels().map(|p| [p[0], p[1], p[2]])),
+        DynamicImage::ImageLuma8(p) => pixels.fill(p.iter().map(|&v| [v; 3])),
+        DynamicImage::ImageLumaA8(p) => pixels.fill(p.pixels().map(|p| [p[0]; 3])),
+        DynamicImage::ImageRgb16(p) => pixels.fill(p.pixels().map(|p| p.0.map(high))),
         DynamicImage::ImageRgba16(p) => {
-            pixels.extend(p.pixels().flat_map(|p| [p[0], p[1], p[2]].map(high)))
+            pixels.fill(p.pixels().map(|p| [p[0], p[1], p[2]].map(high)))
         }
-        DynamicImage::ImageLuma16(p) => {
-            pixels.extend(p.iter().flat_map(|&v| [v.min(255) as u8; 3]))
-        }
-        DynamicImage::ImageLumaA16(p) => pixels.extend(p.pixels().flat_map(|p| [high(p[0]); 3])),
+        DynamicImage::ImageLuma16(p) => pixels.fill(p.iter().map(|&v| [v.min(255) as u8; 3])),
+        DynamicImage::ImageLumaA16(p) => pixels.fill(p.pixels().map(|p| [high(p[0]); 3])),
         other => {
             let reason = format!("pixels of type {:?}", other.color());
             return Err(ImageError::Unsupported { format, reason });

@@ -4,6 +4,7 @@ use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use image::metadata::Orientation;
 
 use super::decode::Decoded;
+use super::pixels::Pixels;
 use super::{Format, ImageError, check_size};
 
 /// Decodes the first frame into `pixels`, on a canvas filled as Pillow fills it: with the frame's
@@ -11,7 +12,7 @@ use super::{Format, ImageError, check_size};
 pub(super) fn decode(
     bytes: &[u8],
     max_pixels: u64,
-    pixels: &mut Vec<u8>,
+    pixels: &mut Pixels,
 ) -> Result<Decoded, ImageError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -36,14 +37,15 @@ pub(super) fn decode(
     check_size(width, height, max_pixels)?;
     let (canvas_width, canvas_height) = (width as usize, height as usize);
     let fill = colours[usize::from(frame.transparent.unwrap_or(0))];
-    pixels.clear();
-    pixels.extend(std::iter::repeat_n(fill, canvas_width * canvas_height).flatten());
+    let (canvas, _) = pixels
+        .room(3 * canvas_width * canvas_height)
+        .as_chunks_mut::<3>();
+    canvas.fill(fill);
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let rows = frame.buffer.chunks_exact(usize::from(frame.width).max(1));
     for (row, y) in rows.zip(top..canvas_height) {
         for (&index, x) in row.iter().zip(left..canvas_width) {
-            let at = 3 * (y * canvas_width + x);
-            pixels[at..at + 3].copy_from_slice(&colours[usize::from(index)]);
+            canvas[y * canvas_width + x] = colours[usize::from(index)];
         }
     }
     Ok(Decoded {

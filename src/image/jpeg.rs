@@ -3,6 +3,7 @@
 use turbojpeg::{Colorspace, Decompressor, Error, Image, PixelFormat, ScalingFactor};
 
 use super::decode::{self, Decoded};
+use super::pixels::Pixels;
 use super::{Format, ImageError, InputSize, check_size, orientation};
 use crate::settings::{JpegScaling, PictureSettings};
 
@@ -17,7 +18,7 @@ pub(super) fn decode(
     bytes: &[u8],
     settings: &PictureSettings,
     size: InputSize,
-    pixels: &mut Vec<u8>,
+    pixels: &mut Pixels,
 ) -> Result<Decoded, ImageError> {
     let mut decompressor = Decompressor::new().map_err(damaged)?;
     decompressor.set_scan_limit(MAX_SCANS).map_err(damaged)?;
@@ -40,13 +41,13 @@ pub(super) fn decode(
     let (stored_width, stored_height) = (scaling.scale(header.width), scaling.scale(header.height));
 
     if matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
-        let mut cmyk = Vec::new();
+        let mut cmyk = vec![0; 4 * stored_width * stored_height];
         let image = image(PixelFormat::CMYK, stored_width, stored_height, &mut cmyk);
         decompress(&mut decompressor, bytes, image)?;
-        pixels.clear();
-        pixels.extend(cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
+        pixels.fill(cmyk.as_chunks().0.iter().map(cmyk_to_rgb));
     } else {
-        let image = image(PixelFormat::RGB, stored_width, stored_height, pixels);
+        let room = pixels.room(3 * stored_width * stored_height);
+        let image = image(PixelFormat::RGB, stored_width, stored_height, room);
         decompress(&mut decompressor, bytes, image)?;
     }
     Ok(Decoded {
@@ -69,18 +70,11 @@ fn fraction(width: u32, height: u32, scaling: JpegScaling, size: InputSize) -> u
     [1, 2, 4].into_iter().find(enough).unwrap_or(8)
 }
 
-fn image(
-    format: PixelFormat,
-    width: usize,
-    height: usize,
-    pixels: &mut Vec<u8>,
-) -> Image<&mut [u8]> {
-    let pitch = format.size() * width;
-    pixels.resize(pitch * height, 0);
+fn image(format: PixelFormat, width: usize, height: usize, pixels: &mut [u8]) -> Image<&mut [u8]> {
     Image {
-        pixels: &mut pixels[..],
+        pixels,
         width,
-        pitch,
+        pitch: format.size() * width,
         height,
         format,
     }
@@ -102,7 +96,7 @@ fn decompress(
 }
 
 // Adobe stores CMYK inverted, and Pillow takes every CMYK JPEG to be so; it multiplies with rounding.
-fn cmyk_to_rgb(inverted: &[u8]) -> [u8; 3] {
+fn cmyk_to_rgb(inverted: &[u8; 4]) -> [u8; 3] {
     let black = u32::from(inverted[3]);
     [0, 1, 2].map(|i| {
         let ink = 255 - u32::from(inverted[i]);

@@ -11,6 +11,7 @@ mod geometry;
 mod gif;
 mod jpeg;
 mod orientation;
+mod pixels;
 mod resample;
 mod tensor;
 mod thumbnail;
@@ -23,6 +24,7 @@ pub use geometry::InputSize;
 pub use thumbnail::thumbnail;
 
 use decode::Decoded;
+use pixels::Pixels;
 use resample::Resampler;
 
 use crate::settings::PictureSettings;
@@ -78,19 +80,16 @@ pub struct Prepared {
 /// Turns pictures into tensors; keeps its buffers, so one a thread.
 pub struct Preparer {
     settings: PictureSettings,
-    pixels: Vec<u8>,
+    pixels: Pixels,
     resampler: Resampler,
 }
-
-/// A pixel buffer larger than this is given back after use: three bytes for each of 12 million pixels.
-const KEPT_BUFFER_BYTES: usize = 36_000_000;
 
 impl Preparer {
     /// A preparer that reads pictures as `settings` say.
     pub fn new(settings: PictureSettings) -> Self {
         Self {
             settings,
-            pixels: Vec::new(),
+            pixels: Pixels::default(),
             resampler: Resampler::default(),
         }
     }
@@ -147,11 +146,8 @@ impl Preparer {
             width,
             height,
         };
-        self.pixels.extend_from_slice(&[0; resample::PADDING]);
-        self.resampler.run(&self.pixels, &decoded, size);
-        if self.pixels.capacity() > KEPT_BUFFER_BYTES {
-            self.pixels = Vec::new();
-        }
+        self.resampler.run(self.pixels.padded(), &decoded, size);
+        self.pixels.give_back_excess();
         Ok((info, [decode, start.elapsed()]))
     }
 

@@ -2,7 +2,7 @@
 
 use turbojpeg::{Image, PixelFormat, Subsamp};
 
-use super::{ImageError, InputSize, Preparer, geometry, resample};
+use super::{ImageError, InputSize, Preparer, geometry};
 use crate::settings::{JpegScaling, PictureSettings};
 
 /// Quality of the JPEG, of 100: beyond it a small picture grows and looks the same.
@@ -29,8 +29,9 @@ pub fn thumbnail(
     let decoded = preparer.decode(bytes, least)?;
     let (width, height) = geometry::upright(decoded.width, decoded.height, decoded.orientation);
     let size = fit(width, height, side);
-    preparer.pixels.extend_from_slice(&[0; resample::PADDING]);
-    preparer.resampler.run(&preparer.pixels, &decoded, size);
+    preparer
+        .resampler
+        .run(preparer.pixels.padded(), &decoded, size);
     let (width, height) = (size.width as usize, size.height as usize);
     let image = Image {
         pixels: preparer.resampler.rgb(),

@@ -8,12 +8,10 @@ mod taps;
 
 use super::decode::Decoded;
 use super::geometry::{self, InputSize};
+use super::pixels::PADDING;
 use kernels::Kernels;
 pub(super) use taps::Axis;
 use taps::Taps;
-
-/// Bytes that must follow the pixels given to [`Resampler::run`]: pixels are read sixteen bytes at a time.
-pub(super) const PADDING: usize = 16;
 
 /// Keeps its buffers from picture to picture.
 #[derive(Default)]
@@ -34,7 +32,7 @@ struct Rows<'a> {
 }
 
 impl Resampler {
-    /// Fills [`Resampler::rgb`] from `pixels`, 8-bit RGB as stored in the file.
+    /// Fills [`Resampler::rgb`] from `pixels`, 8-bit RGB as stored in the file, and [`PADDING`].
     ///
     /// Pillow turns the picture upright, resizes across and then down, rounding to 8 bits each time. Here the
     /// picture stays as it is stored: a quarter turn swaps the order of the passes instead, and a mirrored axis

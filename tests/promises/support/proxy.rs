@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 /// What the proxy does. A change also holds for connections that are open.
@@ -48,16 +48,15 @@ impl Proxy {
     pub fn before(server: impl Into<String>, mode: Mode) -> Self {
         let server = server.into();
         let (mode, watched) = watch::channel(mode);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let socket = bound(([127, 0, 0, 1], 0).into());
+        let address = socket.local_addr().unwrap();
         let (sender, ready) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(run(address, server, watched, sender));
+            runtime.block_on(run(socket, server, watched, sender));
         });
         ready.recv().unwrap();
         Self {
@@ -82,16 +81,29 @@ impl Proxy {
     }
 }
 
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 async fn run(
-    address: SocketAddr,
+    socket: TcpSocket,
     server: String,
     mut mode: watch::Receiver<Mode>,
     ready: std::sync::mpsc::Sender<()>,
 ) {
+    let address = socket.local_addr().unwrap();
+    // A port that refuses stays taken, or another test would get it.
+    let mut silent = Some(socket);
     loop {
-        let listener = match *mode.borrow_and_update() {
-            Mode::Refuse => None,
-            _ => Some(TcpListener::bind(address).await.unwrap()),
+        let listener = if *mode.borrow_and_update() == Mode::Refuse {
+            silent.get_or_insert_with(|| bound(address));
+            None
+        } else {
+            let socket = silent.take().unwrap_or_else(|| bound(address));
+            Some(socket.listen(1024).unwrap())
         };
         let _ = ready.send(());
         loop {
