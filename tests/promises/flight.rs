@@ -209,18 +209,27 @@ async fn too_much_work_is_refused_at_once_and_hurts_nobody() {
 
 #[tokio::test]
 async fn what_cannot_be_answered_in_time_is_504() {
-    let limits = Setup::new()
-        .set("WORKERS", "1")
-        .set("REQUEST_TIMEOUT_MS", "500")
-        .set("MAX_QUEUE_MS", "60000");
-    let app = limits.start().await;
     LazyLock::force(&SLOW);
-    let answers = post_distinct(&app, 40).await;
+    // Long enough for one picture, on a machine that may be busy, and too short for all.
+    let mut limit = 500;
+    let (app, answers) = loop {
+        let app = Setup::new()
+            .set("WORKERS", "1")
+            .set("REQUEST_TIMEOUT_MS", &limit.to_string())
+            .set("MAX_QUEUE_MS", "60000")
+            .start()
+            .await;
+        let answers = post_distinct(&app, limit / 12).await;
+        if limit > 4000 || !with(&answers, 200).is_empty() {
+            break (app, answers);
+        }
+        limit *= 2;
+    };
     let (served, late) = (with(&answers, 200), with(&answers, 504));
-    assert_eq!(served.len() + late.len(), 40);
+    assert_eq!(served.len() + late.len(), answers.len());
     assert!(
         !served.is_empty() && !late.is_empty(),
-        "{} served",
+        "{} served within {limit} ms",
         served.len()
     );
     for answer in &late {
@@ -230,8 +239,8 @@ async fn what_cannot_be_answered_in_time_is_504() {
             answer.body
         );
         assert!(
-            (500..5000).contains(&answer.took.as_millis()),
-            "{:?}",
+            (limit..limit + 4500).contains(&(answer.took.as_millis() as u64)),
+            "{:?} of {limit} ms",
             answer.took
         );
     }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+
+use super::PATIENCE;
 
 /// What the proxy does. A change also holds for connections that are open.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,7 +86,12 @@ impl Proxy {
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = socket.bind(address) {
+        // A process that is being started has our closed listener until it becomes another program.
+        assert!(Instant::now() < end, "{address}: {error}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     socket
 }
 
