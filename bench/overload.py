@@ -7,6 +7,7 @@
 
 Load and service share the CPUs here, perhaps with others too. So the goodput is also told for the CPU time
 that the service got: answers for each CPU-second, against those of the peak. That shows what refusing costs.
+With --apart the load has the last CPU for itself, and the service all others.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import statistics
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import common
@@ -36,13 +38,30 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--factor", type=float, default=4, help="offered requests for each that can be answered")
     parser.add_argument("--size", default="640x480")
+    parser.add_argument("--apart", action="store_true", help="the load on a CPU of its own")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args()
 
 
-def first() -> None:
-    """The load goes before the service where that is allowed, as it would on a machine of its own."""
+def cpus(apart: bool) -> tuple[set[int], set[int]]:
+    """Those of the service, and those of the load."""
+    every = os.sched_getaffinity(0)
+    if not apart:
+        return every, every
+    if len(every) < 2:
+        raise SystemExit("--apart: there is one CPU only")
+    return every - {max(every)}, {max(every)}
+
+
+def confine(own: set[int]) -> None:
+    """For a program that starts: its CPUs, and as many connections as it may have."""
     common.many_files()
+    os.sched_setaffinity(0, own)
+
+
+def first(own: set[int]) -> None:
+    """The load goes before the service where that is allowed, as it would on a machine of its own."""
+    confine(own)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     except PermissionError:
@@ -52,11 +71,14 @@ def first() -> None:
 class Run:
     """What the load program tells of its phases."""
 
-    def __init__(self, program: Path, service: common.Service, files: list[str], phases: list[str]) -> None:
+    def __init__(
+        self, program: Path, own: set[int], service: common.Service, files: list[str], phases: list[str]
+    ) -> None:
         command = [program, "--address", service.url.removeprefix("http://"), "--pid", str(service.pid)]
         for phase in phases:
             command += ["--phase", phase]
-        out = subprocess.run([*command, *files], check=True, capture_output=True, text=True, preexec_fn=first).stdout
+        before = partial(first, own)
+        out = subprocess.run([*command, *files], check=True, capture_output=True, text=True, preexec_fn=before).stdout
         told = json.loads(out)
         self.phases, self.requests, self.health = told["phases"], told["requests"], told["health"]
 
@@ -122,8 +144,10 @@ def recovery(run: Run, phase: int, peak: float, quick: float) -> tuple[float, fl
 
 def measure(programs: dict[str, Path], folder: Path, files: list[str], given: argparse.Namespace) -> dict:
     seconds, long = (2, 8) if given.quick else (5, 30)
-    with common.Service(programs["relance"], folder, MAX_QUEUE_MS=str(MAX_QUEUE_MS)) as service:
-        load = lambda *phases: Run(programs["load"], service, files, list(phases))
+    served, own = cpus(given.apart)
+    before = partial(confine, served)
+    with common.Service(programs["relance"], folder, before, MAX_QUEUE_MS=str(MAX_QUEUE_MS)) as service:
+        load = lambda *phases: Run(programs["load"], own, service, files, list(phases))
         load(f"closed:{CONNECTIONS}:1")  # warms up
         closed = f"closed:{CONNECTIONS}:{seconds}"
         before = load(closed, closed, closed)

@@ -190,6 +190,11 @@ async fn too_much_work_is_refused_at_once_and_hurts_nobody() {
     }
     let mut times: Vec<Duration> = refused.iter().map(|answer| answer.took).collect();
     times.sort_unstable();
+    assert!(
+        times[0] >= Duration::from_millis(8),
+        "who asks again at once is refused too often: {:?}",
+        times[0]
+    );
     let median = times[times.len() / 2];
     println!(
         "{} served, {} refused, half of them within {median:?}",
