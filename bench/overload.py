@@ -145,8 +145,8 @@ def recovery(run: Run, phase: int, peak: float, quick: float) -> tuple[float, fl
 def measure(programs: dict[str, Path], folder: Path, files: list[str], given: argparse.Namespace) -> dict:
     seconds, long = (2, 8) if given.quick else (5, 30)
     served, own = cpus(given.apart)
-    before = partial(confine, served)
-    with common.Service(programs["relance"], folder, before, MAX_QUEUE_MS=str(MAX_QUEUE_MS)) as service:
+    queueing = {"MAX_QUEUE_MS": str(MAX_QUEUE_MS)}
+    with common.Service(programs["relance"], folder, partial(confine, served), **queueing) as service:
         load = lambda *phases: Run(programs["load"], own, service, files, list(phases))
         load(f"closed:{CONNECTIONS}:1")  # warms up
         closed = f"closed:{CONNECTIONS}:{seconds}"

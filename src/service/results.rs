@@ -19,6 +19,9 @@ use crate::telemetry::metrics::RESULTS;
 use crate::telemetry::{measured, note, request, stage};
 
 /// How long it takes at least to be told that all workers are busy.
+///
+/// Clients that ask again at once would be refused thousands of times a second. That takes the time that the workers
+/// need, so pictures take longer, so more are refused: a service with one CPU stayed at 0.4 of its speed.
 const PAUSE: Duration = Duration::from_millis(8);
 
 /// How a request was answered.
@@ -48,6 +51,14 @@ impl Subject {
 impl Service {
     /// What the request's input shows; nothing is kept yet.
     pub(super) async fn result(&self, request: &Request) -> Result<Outcome, Refusal> {
+        let result = self.obtain(request).await;
+        if let Err(Refusal::Busy { .. }) = result {
+            tokio::time::sleep(PAUSE).await;
+        }
+        result
+    }
+
+    async fn obtain(&self, request: &Request) -> Result<Outcome, Refusal> {
         let arrival = Instant::now();
         let request_id = request::record_id();
         let model = &request.model.0;
@@ -104,7 +115,7 @@ impl Service {
             self.take_off(&flight, picture, Arc::clone(model));
         }
         let waiting = (!leads).then(|| stage("flight"));
-        let (known, timings) = unhurried(flight.landed().await).await?;
+        let (known, timings) = flight.landed().await?;
         drop(waiting);
         let Some(timings) = timings.filter(|_| leads) else {
             return Ok((if leads { "redis" } else { "flight" }, known, None));
@@ -147,25 +158,14 @@ impl Service {
     ) -> Result<(Subject, Timings), Refusal> {
         let (answer, outcome) = oneshot::channel();
         let job = Job::new(Work::Tensor { answer, bytes }, Arc::clone(model));
-        if let Err(retry_after) = self.queue.push(job) {
-            return unhurried(Err(Refusal::Busy { retry_after })).await;
-        }
+        self.queue
+            .push(job)
+            .map_err(|retry_after| Refusal::Busy { retry_after })?;
         let abandoned = |_| Refusal::Internal("the inference was abandoned".into());
         let (digest, ranking, timings) = outcome.await.map_err(abandoned)??;
         measure(&timings);
         Ok((Subject::Tensor(digest, ranking), timings))
     }
-}
-
-/// Holds back that all workers are busy for a moment.
-///
-/// Clients that ask again at once would be refused thousands of times a second. That takes the time that the workers
-/// need, so pictures take longer, so more are refused: a service with one CPU stayed at 0.4 of its speed.
-async fn unhurried<T>(outcome: Result<T, Refusal>) -> Result<T, Refusal> {
-    if let Err(Refusal::Busy { .. }) = outcome {
-        tokio::time::sleep(PAUSE).await;
-    }
-    outcome
 }
 
 /// Notes the stages of the work that was done for this request.
