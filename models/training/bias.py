@@ -16,6 +16,9 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+# of int8 weights: the sum of two of them times the largest activations fits into 16 bits, in which some processors add
+LARGEST_WEIGHT = 64
+
 
 def correct_biases(
     path: Path, batches: Iterable[dict[str, np.ndarray]], exact: Collection[str] = ()
@@ -50,9 +53,9 @@ def correct_biases(
 
 
 def rounded(weight: np.ndarray) -> np.ndarray:
-    """What is left of weights in int8 with a scale for each output channel."""
+    """What is left of weights in int8 of a reduced range with a scale for each output channel."""
     largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
-    scale = np.maximum(largest, np.finfo(np.float32).tiny) / 127
+    scale = np.maximum(largest, np.finfo(np.float32).tiny) / LARGEST_WEIGHT
     return np.round(weight / scale) * scale
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, numpy_helper
 from PIL import Image
 
+from bias import LARGEST_WEIGHT
 from data import preprocess
 from export import read_metadata
 from quantize import Input, Refused, compare, describe, list_pictures, quantize
@@ -39,12 +41,14 @@ def test_our_model_agrees_with_its_int8_form(tmp_path: Path) -> None:
     result = compare(ROOT / "models" / "bottle.onnx", out, samples)
     assert result.same == result.pictures
     assert out.stat().st_size < 0.35 * (ROOT / "models" / "bottle.onnx").stat().st_size
+    assert largest_weight(out) == LARGEST_WEIGHT
 
 
 def test_the_shipped_int8_model_is_of_the_shipped_model() -> None:
     model, small = (ROOT / "models" / name for name in ("bottle.onnx", "bottle.int8.onnx"))
     # the date of the export is in it
     assert read_metadata(onnx.load(small)) == read_metadata(onnx.load(model))
+    assert largest_weight(small) == LARGEST_WEIGHT
     result = compare(model, small, list_pictures(ROOT / "models" / "evaluation", 1000))
     assert result.pictures == 240 and result.same >= 0.99 * result.pictures
     exact, rough = result.right
@@ -85,6 +89,12 @@ def answers(path: Path, model_input: Input, pictures: list[Path]) -> np.ndarray:
         batch = {model_input.name: np.repeat(pixels, model_input.batch, 0)}
         rows.append(session.run(None, batch)[0][0])
     return np.stack(rows)
+
+
+def largest_weight(path: Path) -> int:
+    """Of all int8 weights, without their sign."""
+    tensors = [numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer if t.data_type == TensorProto.INT8]
+    return max(int(np.abs(tensor.astype(np.int32)).max()) for tensor in tensors)
 
 
 def distance(some: np.ndarray, others: np.ndarray) -> float:

@@ -21,14 +21,19 @@ pub(in crate::model) struct OnnxRuntime {
 impl OnnxRuntime {
     /// Opens a model held in memory.
     pub(in crate::model) fn open(runtime: &Runtime, model: &[u8]) -> Result<Session, Fault> {
-        let open = || -> ort::Result<Session> {
+        let open = |wide_sums: &str| -> ort::Result<Session> {
             Session::builder(&runtime.0)?
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 .with_intra_threads(1)?
                 .with_inter_threads(1)?
+                .with_config_entry("session.x64quantprecision", wide_sums)?
                 .commit_from_memory(model)
         };
-        open().map_err(|error| Fault::Corrupt(one_line(&error)))
+        // Processors with AVX2 and no VNNI would add the products of int8 models in 16 bits, which may overflow. It
+        // cannot be had where layers share their weights.
+        open("1")
+            .or_else(|_| open("0"))
+            .map_err(|error| Fault::Corrupt(one_line(&error)))
     }
 
     pub(in crate::model) fn new(session: Session, spec: &Spec) -> Self {
